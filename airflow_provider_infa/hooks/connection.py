@@ -1,0 +1,133 @@
+"""From an Airflow connection to the settings of a session, and the form that a person fills in."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_infa.get_provider_info import get_provider_info
+from airflow_provider_infa.idmc.errors import IdmcSettingsError
+from airflow_provider_infa.idmc.settings import Settings, login_url
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+#: What the metadata says about our connection type.
+CONNECTION_TYPE: dict[str, Any] = get_provider_info()["connection-types"][0]
+FIELDS: dict[str, Any] = CONNECTION_TYPE["conn-fields"]
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+def settings_of(conn: Connection) -> Settings:
+    """
+    Resolve a connection, or name everything that is wrong with it at once, by the labels of the form.
+
+    Reads ``extra`` as text: Airflow's ``extra_dejson`` asks the supervisor to mask what it finds, and that call
+    can block the event loop of a triggerer. There are no secrets in our extra.
+
+    :param conn: The connection.
+    :raises IdmcSettingsError: If it is incomplete or contradicts itself.
+    """
+    wrong: list[str] = []
+    extra = _extra(conn.extra, wrong)
+    if unknown := sorted(extra.keys() - FIELDS.keys()):
+        log.warning("Connection %r: extra has unknown fields that are ignored: %s.", conn.conn_id, ", ".join(unknown))
+    for label, value in (("Login", conn.login), ("Password", conn.password)):
+        if not value:
+            wrong.append(f"{label} is empty.")
+    url = ""
+    try:
+        url = login_url(conn.host, port=conn.port, schema=conn.schema, region=extra.get("region"))
+    except IdmcSettingsError as error:
+        wrong.append(str(error))
+    patience = {
+        name: seconds
+        for name in ("connect_timeout", "read_timeout", "retry_timeout")
+        if (seconds := _seconds(extra, name, wrong)) is not None
+    }
+    verify = _boolean(extra, "verify_tls", wrong)
+    if wrong:
+        raise IdmcSettingsError(f"Connection {conn.conn_id!r} can't be used: {' '.join(wrong)}")
+    return Settings(
+        login_url=url,
+        username=conn.login or "",
+        password=conn.password or "",
+        verify=extra.get("ca_bundle", True) if verify is not False else False,
+        **patience,
+    )
+
+
+def form_widgets() -> dict[str, Any]:
+    """Widgets of the form for Airflow before 3.2, made from the metadata."""
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget, Select2Widget
+    from flask_babel import lazy_gettext
+    from wtforms import BooleanField, SelectField, StringField
+
+    def widget(field: dict[str, Any]) -> Any:
+        label, description = lazy_gettext(field["label"]), field.get("description", "")
+        schema = field["schema"]
+        if "enum" in schema:
+            choices = ["", *schema["enum"]]
+            return SelectField(label, description=description, choices=choices, widget=Select2Widget())
+        if "boolean" in schema["type"]:
+            return BooleanField(label, description=description, default=schema.get("default"))
+        return StringField(label, description=description, widget=BS3TextFieldWidget())
+
+    return {name: widget(field) for name, field in FIELDS.items()}
+
+
+def field_behaviour() -> dict[str, Any]:
+    """Behaviour of the standard fields for Airflow before 3.2, from the metadata."""
+    behaviour = CONNECTION_TYPE["ui-field-behaviour"]
+    return {
+        "hidden_fields": behaviour["hidden-fields"],
+        "relabeling": behaviour["relabeling"],
+        "placeholders": behaviour["placeholders"],
+    }
+
+
+def _extra(text: str | None, wrong: list[str]) -> dict[str, Any]:
+    """The fields that are filled in. Forms send empty ones as ``""`` or null."""
+    try:
+        extra = json.loads(text or "{}")
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        wrong.append("Extra is no JSON object.")
+        return {}
+    filled = {}
+    for name, value in extra.items():
+        if value is None or value == "":
+            continue
+        if name in ("region", "ca_bundle") and not isinstance(value, str):
+            wrong.append(f"{FIELDS[name]['label']} must be text, not {value!r}.")
+            continue
+        filled[name] = value
+    return filled
+
+
+def _seconds(extra: dict[str, Any], name: str, wrong: list[str]) -> float | None:
+    """A number of seconds; a URI can only hold it as text."""
+    if name not in extra:
+        return None
+    try:
+        seconds = float(extra[name])
+    except (TypeError, ValueError):
+        seconds = -1.0
+    # A timeout of zero would make every request fail; only repetition can be switched off.
+    if not (0 < seconds < 1e9 or (seconds == 0 and name == "retry_timeout")):
+        wrong.append(f"{FIELDS[name]['label']} must be a number of seconds, not {extra[name]!r}.")
+        return None
+    return seconds
+
+
+def _boolean(extra: dict[str, Any], name: str, wrong: list[str]) -> bool | None:
+    if name not in extra:
+        return None
+    word = str(extra[name]).lower()
+    if word not in _TRUE + _FALSE:
+        wrong.append(f"{FIELDS[name]['label']} must be true or false, not {extra[name]!r}.")
+    return word in _TRUE

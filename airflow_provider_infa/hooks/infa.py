@@ -1,0 +1,190 @@
+"""Airflow connection to IDMC client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_infa.hooks.connection import field_behaviour, form_widgets, settings_of
+from airflow_provider_infa.idmc import exports, imports, objects
+from airflow_provider_infa.idmc.errors import IdmcError
+from airflow_provider_infa.idmc.jobs import JobKind, get_job, get_log
+from airflow_provider_infa.idmc.models import Asset, Job, Reference
+from airflow_provider_infa.idmc.session import Session
+from airflow_provider_infa.idmc.transport import Download
+
+
+class InfaHook(BaseHook):
+    """
+    One org of Informatica IDMC, through an Airflow connection of type ``infa``.
+
+    Logs in with the first call and again whenever IDMC no longer accepts the session. Use it in a ``with`` block, so
+    that it logs out at the end; a session that is left open lasts half an hour::
+
+        with InfaHook("infa_dev") as hook:
+            for asset in hook.list_objects(types="MTT", tag="release-1"):
+                print(asset.path)
+
+    All methods raise subclasses of :class:`~airflow_provider_infa.idmc.errors.IdmcError`.
+
+    :param infa_conn_id: Airflow connection of the org.
+    """
+
+    conn_name_attr = "infa_conn_id"
+    default_conn_name = "infa_default"
+    conn_type = "infa"
+    hook_name = "Informatica IDMC"
+
+    def __init__(self, infa_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.infa_conn_id = infa_conn_id
+        self._session: Session | None = None
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Fields of the form beyond the standard ones (Airflow before 3.2)."""
+        return form_widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """How the form shows the standard fields (Airflow before 3.2)."""
+        return field_behaviour()
+
+    def get_conn(self) -> Session:
+        """
+        Session with the org of the connection; nothing is sent yet.
+
+        :raises IdmcSettingsError: If the connection is incomplete or contradicts itself.
+        """
+        if self._session is None:
+            settings = settings_of(self.get_connection(self.infa_conn_id))
+            self._session = Session(settings, on_secret=mask_secret)
+        return self._session
+
+    def close(self) -> None:
+        """Log out. The next call logs in again."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def __enter__(self) -> InfaHook:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def org_name(self) -> str:
+        """Name of the org that the connection leads to; logs in if need be."""
+        return self.get_conn().login().org_name
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in, tell user and org, log out."""
+        try:
+            with self:
+                login = self.get_conn().login()
+                return True, f"Logged in as {login.user} to org {login.org_name} ({login.org_id})."
+        except IdmcError as error:
+            return False, str(error)
+
+    def list_objects(self, **filters: Any) -> Iterator[Asset]:
+        """
+        Find assets, page by page.
+
+        :param filters: As :func:`airflow_provider_infa.idmc.objects.list_objects` takes them.
+        """
+        return objects.list_objects(self.get_conn(), **filters)
+
+    def lookup(
+        self, refs: Iterable[Mapping[str, str] | str], *, ignore_missing: bool = False
+    ) -> list[Asset] | list[Asset | None]:
+        """Find objects by id, or by path and type; see :func:`airflow_provider_infa.idmc.objects.lookup`."""
+        return objects.lookup(self.get_conn(), refs, ignore_missing=ignore_missing)
+
+    def references(self, id: str, ref_type: str = "uses") -> Iterator[Reference]:
+        """Direct dependencies of an asset; see :func:`airflow_provider_infa.idmc.objects.references`."""
+        return objects.references(self.get_conn(), id, ref_type)
+
+    def start_export(self, ids: Sequence[str], **options: Any) -> Job:
+        """Start an export job; see :func:`airflow_provider_infa.idmc.exports.start_export`."""
+        return exports.start_export(self.get_conn(), ids, **options)
+
+    def get_export(self, id: str, expand: bool = False) -> Job:
+        """
+        State of an export job.
+
+        :param id: Export job id.
+        :param expand: Also ask what it did with each object.
+        """
+        return self.get_job(JobKind.EXPORT, id, expand=expand)
+
+    def get_export_log(self, id: str) -> str:
+        """Log of an export job."""
+        return self.get_job_log(JobKind.EXPORT, id)
+
+    def download_export_package(self, id: str, path: str | Path) -> Download:
+        """
+        Fetch the package of a finished export job; see :func:`airflow_provider_infa.idmc.exports.download_package`.
+
+        :param id: Export job id.
+        :param path: File to write.
+        """
+        return exports.download_package(self.get_conn(), id, Path(path))
+
+    def upload_import_package(self, path: str | Path, *, relax_checksum: bool = False) -> str:
+        """Upload a package, return the job id; see :func:`airflow_provider_infa.idmc.imports.upload_package`."""
+        return imports.upload_package(self.get_conn(), Path(path), relax_checksum=relax_checksum)
+
+    def start_import(
+        self, id: str, name: str | None = None, import_specification: Mapping[str, Any] | None = None
+    ) -> Job:
+        """
+        Start an import job, unless it is started already.
+
+        See :func:`airflow_provider_infa.idmc.imports.start_import`.
+
+        :param id: Import job id, from the upload.
+        :param name: Name of the job.
+        :param import_specification: IDMC's ``importSpecification``.
+        """
+        job, is_new = imports.start_import(self.get_conn(), id, name=name, import_specification=import_specification)
+        if not is_new:
+            self.log.warning(
+                "Import job %s is already %s: it is not started again. To import once more, clear the upload too.",
+                id,
+                job.word,
+            )
+        return job
+
+    def get_import(self, id: str, expand: bool = False) -> Job:
+        """
+        State of an import job.
+
+        :param id: Import job id.
+        :param expand: Also ask what it did with each object.
+        """
+        return self.get_job(JobKind.IMPORT, id, expand=expand)
+
+    def get_import_log(self, id: str) -> str:
+        """Log of an import job."""
+        return self.get_job_log(JobKind.IMPORT, id)
+
+    def get_job(self, kind: JobKind, id: str, *, expand: bool = False) -> Job:
+        """State of a job of either kind."""
+        return get_job(self.get_conn(), kind, id, expand_objects=expand)
+
+    def get_job_log(self, kind: JobKind, id: str) -> str:
+        """Log of a job of either kind."""
+        return get_log(self.get_conn(), kind, id)
+
+
+def mask_secret(secret: str) -> None:
+    """Have Airflow mask a secret in all logs of this task."""
+    try:
+        from airflow.sdk.log import mask_secret as mask
+    except ImportError:  # Airflow 2; common-compat offers it under one name only in its newest versions
+        from airflow.utils.log.secrets_masker import mask_secret as mask
+    mask(secret)

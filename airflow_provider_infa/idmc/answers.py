@@ -1,0 +1,131 @@
+"""Reading what IDMC answers: error bodies of both API generations, pages that are no answer at all, odd shapes."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from airflow_provider_infa.idmc.errors import IdmcAnswerError
+
+T = TypeVar("T")
+
+#: What to do about a code. Sources: Informatica's pages "Error object" and "Starting an import job", and for
+#: IDS_086 and V3API_007 the change notes of the open source iics-cli, which record calls to real orgs in 2026.
+_WRONG_LOGIN = (
+    "Check Login and Password of the connection; it is not tried again, because ten wrong tries lock the account."
+)
+HINTS = {
+    "IDS_085": _WRONG_LOGIN,
+    "IDS_086": "The account is locked: an administrator of the org has to unlock it.",
+    "UI_10000": _WRONG_LOGIN,
+    "V3API_007": "The body does not fit IDMC's schema: check names and types of fields that were passed through.",
+    "MigrationSvc_040": "The user needs import and export privileges in this org, for example by the Designer role.",
+    "MigrationSvc_072": "A mapping inside the package was changed; IDMC takes mappings only as they were exported.",
+}
+
+
+@dataclass(frozen=True)
+class ErrorBody:
+    """What an error answer says. :param code: IDMC's code. :param message: Its text. :param request_id: For support."""
+
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.code}: {self.message}" if self.code and self.message else self.code or self.message or ""
+        if self.request_id:
+            text += f" (requestId {self.request_id})"
+        hint = HINTS.get(self.code or "")
+        return f"{text} {hint}" if hint else text
+
+
+def read_error(text: str) -> ErrorBody | None:
+    """
+    Read an error body: v3 ``{"error": {code, message, requestId}}`` or v2 ``{"@type": "error", code, description}``.
+
+    Both from Informatica's page "Error object".
+
+    :return: None if the text is no such body.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(data, dict):
+        return None
+    if isinstance(data.get("error"), dict):
+        data = data["error"]
+    elif data.get("@type") != "error":
+        return None
+
+    def word(*names: str) -> str | None:
+        return next((str(data[name]) for name in names if data.get(name)), None)
+
+    message = word("message", "description")
+    details = data.get("details")
+    if isinstance(details, list):
+        said = [str(d["message"]) for d in details if isinstance(d, dict) and d.get("message")]
+        message = "; ".join(filter(None, [message, *said])) or None
+    return ErrorBody(word("code"), message, word("requestId"))
+
+
+def first_words(text: str, length: int = 160) -> str:
+    """The beginning of a page or text as one readable line: without markup, styles and scripts."""
+    text = re.sub(r"(?is)<(script|style)\b.*?(</\1\s*>|$)|<!--.*?(-->|$)|<[^>]*(>|$)", " ", text[:20_000])
+    line = " ".join(html.unescape(text).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """
+    Seconds asked for by a ``Retry-After`` header, which holds seconds or a date (RFC 9110).
+
+    :param value: The header's value.
+    :param now: The present, for a date.
+    :return: None if there is no usable value.
+    """
+    if not value:
+        return None
+    if re.fullmatch(r"\s*\d{1,9}(\.\d+)?\s*", value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
+    return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+def expect(data: Any, kind: type[T], what: str) -> T:
+    """
+    Return ``data`` if it is of the expected kind.
+
+    :param data: A part of a parsed answer.
+    :param kind: The type it must have.
+    :param what: Which part of which answer, for the error.
+    :raises IdmcAnswerError: If it is of another kind.
+    """
+    if not isinstance(data, kind):
+        raise IdmcAnswerError(
+            f"IDMC answered something unexpected: {what} is no {kind.__name__} but {first_words(repr(data), 80)}."
+        )
+    return data
+
+
+def member(data: Mapping[str, Any], name: str, kind: type[T], what: str) -> T:
+    """Like :func:`expect`, for one required member of an object."""
+    return expect(data.get(name), kind, f"{name!r} of {what}")
+
+
+def optional(data: Mapping[str, Any], name: str, kind: type[T], what: str) -> T | None:
+    """Like :func:`member`, for a member that may be null or absent."""
+    value = data.get(name)
+    return None if value is None else expect(value, kind, f"{name!r} of {what}")

@@ -1,0 +1,167 @@
+"""Imports: upload a package, start the job exactly once, watch it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_infa.idmc.answers import expect, member, optional
+from airflow_provider_infa.idmc.errors import (
+    IdmcInputError,
+    IdmcOutcomeUnknownError,
+    IdmcPackageError,
+    IdmcRequestError,
+)
+from airflow_provider_infa.idmc.jobs import JobKind, get_job, get_log, job_path
+from airflow_provider_infa.idmc.models import Job, JobState
+from airflow_provider_infa.idmc.policy import SETTLE_DELAYS, START_TRIES, Kind
+from airflow_provider_infa.idmc.session import Session
+
+log = logging.getLogger(__name__)
+
+CONFLICT_RESOLUTIONS = ("OVERWRITE", "REUSE")
+
+
+def upload_package(session: Session, package: Path, *, relax_checksum: bool = False) -> str:
+    """
+    Upload a package; nothing in the org changes yet.
+
+    When the answer is lost the upload is repeated; a job that is never started does nothing.
+
+    :param session: Session with the target org.
+    :param package: The ZIP file.
+    :param relax_checksum: Have IDMC accept a package that was changed after the export.
+    :return: Id of the import job, which waits to be started.
+    :raises IdmcPackageError: If IDMC finds the checksum invalid.
+    """
+    # The part's name is from Informatica's page "Uploading an import package"; where relaxChecksum goes is not on
+    # it, clients put it into the query.
+    params = {"relaxChecksum": "true"} if relax_checksum else None
+    answer = expect(
+        session.upload("/import/package", package, field="package", params=params), dict, "the answer to the upload"
+    )
+    job_id = member(answer, "jobId", str, "the answer to the upload")
+    if optional(answer, "checksumValid", bool, "the answer to the upload") is False and not relax_checksum:
+        raise IdmcPackageError(
+            f"IDMC finds the checksum of {package.name} invalid (import job {job_id}, not started). Export again, or "
+            "upload with relax_checksum=True if the package was changed on purpose."
+        )
+    return job_id
+
+
+def start_import(
+    session: Session,
+    job_id: str,
+    *,
+    name: str | None = None,
+    import_specification: Mapping[str, Any] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[Job, bool]:
+    """
+    Start an import job, unless it is started already. It never runs twice: the state is asked for first, and again
+    after every answer that does not tell what became of the start.
+
+    :param session: Session with the target org.
+    :param job_id: Id that the upload returned.
+    :param name: Name of the job; IDMC makes one up by default.
+    :param import_specification: As :func:`check_specification` describes; without it the whole package is imported by
+        IDMC's default rules.
+    :param sleep: Waits so many seconds; tests pass their own.
+    :return: The job, and whether this call started it.
+    :raises IdmcOutcomeUnknownError: If the job still is not started after several starts whose answers were lost.
+    """
+    check_specification(import_specification)
+    body: dict[str, Any] = {}
+    if name:
+        body["name"] = name
+    if import_specification:
+        body["importSpecification"] = dict(import_specification)
+    job = get_import(session, job_id)
+    if job.state is not JobState.NOT_STARTED:
+        return job, False
+    lost: IdmcOutcomeUnknownError | None = None
+    for _ in range(START_TRIES):
+        try:
+            answer = session.post_json(job_path(JobKind.IMPORT, job_id), body, kind=Kind.ONCE)
+            return Job.from_wire(answer, "the import job"), True
+        except IdmcOutcomeUnknownError as error:
+            log.warning("%s. Asking for the state of import job %s before anything is sent again.", error, job_id)
+            lost = error
+            job = _settled(session, job_id, sleep)
+        except IdmcRequestError:
+            # Refused perhaps because an earlier start did arrive after all.
+            if lost is None or (job := get_import(session, job_id)).state is JobState.NOT_STARTED:
+                raise
+        if job.state is not JobState.NOT_STARTED:
+            return job, True
+    raise IdmcOutcomeUnknownError(
+        f"Import job {job_id} was started {START_TRIES} times without an answer, and IDMC says that it is not started. "
+        f"Last: {lost}"
+    )
+
+
+def _settled(session: Session, job_id: str, sleep: Callable[[float], None]) -> Job:
+    """The job's state once a start that may still be on its way has had the time to arrive."""
+    for delay in SETTLE_DELAYS:
+        sleep(delay)
+        job = get_import(session, job_id)
+        if job.state is not JobState.NOT_STARTED:
+            return job
+    return job
+
+
+def get_import(session: Session, job_id: str, *, expand_objects: bool = False) -> Job:
+    """State of an import job; see :func:`~airflow_provider_infa.idmc.jobs.get_job`."""
+    return get_job(session, JobKind.IMPORT, job_id, expand_objects=expand_objects)
+
+
+def get_import_log(session: Session, job_id: str) -> str:
+    """Log of an import job."""
+    return get_log(session, JobKind.IMPORT, job_id)
+
+
+def check_specification(specification: Mapping[str, Any] | None) -> None:
+    """
+    Check an ``importSpecification`` for what IDMC would refuse or misread.
+
+    Its fields, from Informatica's page "Starting an import job": ``defaultConflictResolution``, ``includeObjects``
+    (ids in the package) and ``objectSpecification``, a list of ``sourceObjectId``, ``conflictResolution``,
+    ``targetObjectId`` and ``additionalProviderFlags`` (a list of ``key`` and ``value``). Fields that are not listed
+    here pass through, because the page itself leaves out the name of one (merging tags).
+
+    :raises IdmcInputError: Naming the field and the value.
+    """
+    if specification is None:
+        return
+    if not isinstance(specification, Mapping):
+        raise IdmcInputError(f"import_specification must be an object, not {type(specification).__name__}.")
+    check_conflict_resolution(specification.get("defaultConflictResolution"), "defaultConflictResolution")
+    include = specification.get("includeObjects")
+    if include is not None and (not isinstance(include, list) or not all(isinstance(id, str) for id in include)):
+        raise IdmcInputError("includeObjects must be a list of ids.")
+    entries = specification.get("objectSpecification")
+    if entries is None:
+        return
+    if not isinstance(entries, list):
+        raise IdmcInputError("objectSpecification must be a list of objects.")
+    for entry in entries:
+        if not isinstance(entry, Mapping) or not entry.get("sourceObjectId"):
+            raise IdmcInputError(f"Each objectSpecification needs a sourceObjectId; this one has none: {entry!r}.")
+        check_conflict_resolution(
+            entry.get("conflictResolution"), f"conflictResolution of object {entry['sourceObjectId']}"
+        )
+
+
+def check_conflict_resolution(value: Any, what: str) -> None:
+    """
+    Check a conflict rule.
+
+    :param value: The rule, or None.
+    :param what: Where it stands, for the error.
+    :raises IdmcInputError: If it is neither None, OVERWRITE nor REUSE.
+    """
+    if value is not None and value not in CONFLICT_RESOLUTIONS:
+        raise IdmcInputError(f"{what} must be OVERWRITE or REUSE, not {value!r}.")

@@ -1,0 +1,161 @@
+"""What exports and imports have in common: a job that is looked at until it ends, and its log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from enum import Enum
+from urllib.parse import quote
+
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError, IdmcTimeoutError
+from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Job, JobState, same_type
+from airflow_provider_infa.idmc.policy import next_poll
+from airflow_provider_infa.idmc.session import Session
+
+log = logging.getLogger(__name__)
+
+#: Failed objects named in an error; the rest is in the results.
+SHOWN = 20
+
+#: ``> OIE_008 ERROR <time> Object [/SYS/ora] of type [Connection] id [1B8w] is missing the following dependencies``,
+#: then the missing ones as ``[name//SYS]``. Seen in a comment of 2024-03-15 on Informatica's page "Starting an import
+#: job".
+_MISSING = re.compile(
+    r"OIE_008\b[^\[]*\[(?P<object>[^\]]*)\][^\[]*\[(?P<type>[^\]]*)\].*?dependencies[^\[]*(?P<names>(\[[^\]]+//[^\]]*\][\s,]*)+)",
+    re.S,
+)
+
+
+class JobKind(str, Enum):
+    """Which of the two resources a job belongs to; the value is its path."""
+
+    EXPORT = "export"
+    IMPORT = "import"
+
+
+def get_job(session: Session, kind: JobKind, job_id: str, *, expand_objects: bool = False) -> Job:
+    """
+    Ask for a job's state.
+
+    :param session: Session with the org that runs the job.
+    :param kind: Export or import.
+    :param job_id: Job id.
+    :param expand_objects: Also ask what it did with each object.
+    :raises IdmcNotFoundError: If the org has no such job.
+    """
+    params = {"expand": "objects"} if expand_objects else None
+    return Job.from_wire(session.get_json(job_path(kind, job_id), params), f"the {kind.value} job")
+
+
+def get_log(session: Session, kind: JobKind, job_id: str) -> str:
+    """The job's log as text. See :func:`get_job` for the parameters."""
+    return session.get_text(f"{job_path(kind, job_id)}/log")
+
+
+def job_path(kind: JobKind, job_id: str) -> str:
+    """
+    Path of a job below ``/public/core/v3``.
+
+    :raises IdmcInputError: If the id is empty; an empty one would turn the path into that of another resource.
+    """
+    if not job_id or not isinstance(job_id, str):
+        raise IdmcInputError(f"The {kind.value} job id is {job_id!r}; it must be the id that IDMC gave to the job.")
+    return f"/{kind.value}/{quote(job_id, safe='')}"
+
+
+def wait(
+    session: Session,
+    kind: JobKind,
+    job_id: str,
+    *,
+    deadline: float,
+    poll_interval: float,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Job:
+    """
+    Look at a job until it has ended.
+
+    :param session: Session with the org that runs the job.
+    :param kind: Export or import.
+    :param job_id: Job id.
+    :param deadline: Wall-clock time, in seconds since the epoch, after which the wait is given up.
+    :param poll_interval: Seconds between two looks, once the job has run for a while.
+    :raises IdmcTimeoutError: If the job still runs at the deadline.
+    """
+    polls = 0
+    while True:
+        job = get_job(session, kind, job_id)
+        if job.state.is_end:
+            return job
+        polls += 1
+        left = deadline - clock()
+        if left <= 0:
+            raise still_running(kind, job_id, job.word)
+        sleep(min(next_poll(polls, poll_interval), left))
+
+
+def still_running(kind: JobKind, job_id: str, word: str | None) -> IdmcTimeoutError:
+    """The error for a wait that reached its deadline. :param word: Last state seen, if any."""
+    seen = f"was still {word}" if word else "could not be asked for its state"
+    return IdmcTimeoutError(
+        f"The {kind.value} job {job_id} {seen} at the deadline. It goes on in IDMC, which has no call to cancel it; "
+        "clear the task to wait for it again."
+    )
+
+
+def check_outcome(job: Job, kind: JobKind, org: str, *, fail_on_warning: bool, log_text: str) -> None:
+    """
+    Tell success from failure.
+
+    :param job: A job that has ended, with its objects.
+    :param kind: Export or import.
+    :param org: Name of the org, for the message.
+    :param fail_on_warning: Whether a job that ended with a warning failed.
+    :param log_text: The job's log, for the explanation.
+    :raises IdmcJobFailedError: With the job's message, the failed objects with theirs, and what to do.
+    """
+    outcome = job.outcome
+    if outcome is JobState.SUCCESSFUL or (outcome is JobState.WARNING and not fail_on_warning):
+        return
+    lines = [f"The {kind.value} job {job.id} in org {org} ended {job.word}: {job.message or 'without a message'}"]
+    for result in job.failed[:SHOWN]:
+        lines.append(f"  {result.type} {result.path}: {result.word}: {result.message or 'no message'}")
+    if len(job.failed) > SHOWN:
+        lines.append(f"  ... and {len(job.failed) - SHOWN} more failed objects")
+    lines += explain(log_text, org)
+    if outcome is JobState.WARNING:
+        lines.append("Set fail_on_warning=False to take a warning for a success.")
+    raise IdmcJobFailedError("\n".join(lines))
+
+
+def explain(log_text: str, org: str) -> list[str]:
+    """
+    What a job log says about missing dependencies (OIE_008), and the argument that maps each.
+
+    :param log_text: The job's log.
+    :param org: Name of the target org.
+    """
+    lines: dict[str, None] = {}
+    for match in _MISSING.finditer(log_text):
+        for name in re.findall(r"\[([^\]]+?)//[^\]]*\]", match["names"]):
+            # A connection depends on its runtime environment; what else needs something from /SYS may mean either.
+            argument = (
+                "runtime_environments"
+                if same_type(match["type"], CONNECTION)
+                else "connections or runtime_environments"
+            )
+            lines[
+                f"OIE_008: {match['type']} {match['object']} needs {name!r}, which org {org} does not have. "
+                f"Map it when planning the import: {argument}={{{name!r}: '<name in {org}>'}}."
+            ] = None
+    return list(lines)
+
+
+def mapping_argument(type: str) -> str:
+    """The argument of a plan that maps objects of a type. :param type: Type of the object."""
+    if same_type(type, RUNTIME_ENVIRONMENT):
+        return "runtime_environments"
+    return "connections" if same_type(type, CONNECTION) else "projects"

@@ -1,0 +1,268 @@
+"""Finding assets: list, lookup, references."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from urllib.parse import quote
+
+from airflow_provider_infa.idmc.answers import expect, optional
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcRequestError
+from airflow_provider_infa.idmc.models import Asset, Reference
+from airflow_provider_infa.idmc.session import Session
+
+log = logging.getLogger(__name__)
+
+#: Largest page of objects (Informatica's page "Objects").
+PAGE_SIZE = 200
+#: Largest page of references (Informatica's page "Objects", dependencies).
+REFERENCES_PAGE_SIZE = 50
+#: Objects in one lookup call. Informatica names no limit; this is the size of the other calls' largest pages.
+LOOKUP_BATCH = 200
+
+
+def build_query(
+    *,
+    type: str | None = None,
+    location: str | None = None,
+    tag: str | None = None,
+    updated_after: datetime | str | None = None,
+    updated_before: datetime | str | None = None,
+    updated_by: str | None = None,
+    query: str | None = None,
+) -> str:
+    """
+    Build the filter of the objects call; its fields and operators are from Informatica's page "Finding an asset".
+
+    :param type: Type code; case does not matter.
+    :param location: Project or folder path; IDMC returns what lies directly in it.
+    :param tag: Tag.
+    :param updated_after: Changed at this moment or later.
+    :param updated_before: Changed before this moment. Together with ``updated_after`` that makes half-open
+        intervals: what changed between two runs is seen by exactly one of them.
+    :param updated_by: User who changed it last.
+    :param query: A filter of your own, appended as it stands.
+    :return: The filters joined with ``and``; empty if there are none.
+    :raises IdmcInputError: For a value that can't be quoted, or a time that is none.
+    """
+    terms = [
+        f"{name}=={quoted(value, name)}"
+        for name, value in (("type", type), ("location", location), ("tag", tag), ("updatedBy", updated_by))
+        if value
+    ]
+    if updated_after:
+        terms.append(f"updateTime>={_time(updated_after, 'updated_after')}")
+    if updated_before:
+        terms.append(f"updateTime<{_time(updated_before, 'updated_before')}")
+    if query:
+        terms.append(query)
+    return " and ".join(terms)
+
+
+def quoted(value: str, name: str) -> str:
+    """
+    Quote a value for a filter, so that nothing in it can end the value or start another filter.
+
+    Informatica's pages use single quotes, clients also double ones; a value that holds both can't be sent, because
+    no source tells how IDMC escapes.
+
+    :param value: The value.
+    :param name: What it is, for the error.
+    :raises IdmcInputError: If the value holds both kinds of quotes, a backslash at its end or a control character.
+    """
+    if any(ord(c) < 32 for c in value) or ("'" in value and '"' in value) or "\\" in value:
+        raise IdmcInputError(
+            f"{name} {value!r} can't be part of a filter: IDMC documents no way to escape what is in it."
+        )
+    return f'"{value}"' if "'" in value else f"'{value}'"
+
+
+def list_objects(
+    session: Session,
+    *,
+    types: str | Sequence[str] | None = None,
+    location: str | None = None,
+    tag: str | None = None,
+    updated_after: datetime | str | None = None,
+    updated_before: datetime | str | None = None,
+    updated_by: str | None = None,
+    query: str | None = None,
+    limit: int | None = None,
+) -> Iterator[Asset]:
+    """
+    Find assets, page by page. Assets that the user may not read are left out by IDMC without a word.
+
+    :param session: Session with the org.
+    :param types: One type code or several. IDMC's filters know no "or", so each type is a listing of its own.
+    :param location: As all further filters, see :func:`build_query`.
+    :param limit: Stop after so many assets.
+    :raises IdmcInputError: If an argument can't be sent.
+    """
+    if limit is not None and limit < 1:
+        raise IdmcInputError(f"limit must be at least 1, not {limit}.")
+    kinds = [types] if isinstance(types, str) else list(dict.fromkeys(types or [None]))  # type: ignore[list-item]
+    queries = [
+        build_query(
+            type=kind,
+            location=location,
+            tag=tag,
+            updated_after=updated_after,
+            updated_before=updated_before,
+            updated_by=updated_by,
+            query=query,
+        )
+        for kind in kinds
+    ]
+    left = limit
+    for q in queries:
+        for asset in _pages(session, q, left):
+            yield asset
+            left = None if left is None else left - 1
+        if left == 0:
+            return
+
+
+def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
+    seen: set[str] = set()
+    skip = 0
+    first_count: int | None = None
+    while limit is None or len(seen) < limit:
+        size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(seen))
+        params = {"q": q} if q else {}
+        answer = expect(
+            session.get_json("/objects", params | {"limit": str(size), "skip": str(skip)}), dict, "the list of objects"
+        )
+        entries = optional(answer, "objects", list, "the list of objects") or []
+        count = optional(answer, "count", int, "the list of objects")
+        first_count = count if first_count is None else first_count
+        for entry in entries:
+            asset = Asset.from_wire(entry)
+            if asset.id not in seen:
+                seen.add(asset.id)
+                yield asset
+        skip += len(entries)
+        if not entries or (skip >= count if count is not None else len(entries) < size):
+            break
+    # No order is documented and none can be asked for, so a change of the org between two pages shifts what they hold.
+    if limit is None and first_count is not None and not first_count == skip == len(seen):
+        log.warning(
+            "The org changed while it was listed: %d objects were announced, %d arrived, %d of them different. "
+            "Some may be missing; list again to be sure.",
+            first_count,
+            skip,
+            len(seen),
+        )
+
+
+def lookup(
+    session: Session, refs: Iterable[Mapping[str, str] | str], *, ignore_missing: bool = False
+) -> list[Asset | None]:
+    """
+    Find objects by id, or by path and type.
+
+    :param session: Session with the org.
+    :param refs: Ids, or mappings with ``id`` or with ``path`` and ``type``. The path of a connection or runtime
+        environment (types ``Connection`` and ``AgentGroup``) is its bare name.
+    :param ignore_missing: Return None in the place of an object that the org does not have, instead of failing.
+    :return: One asset for each reference, in their order.
+    :raises IdmcNotFoundError: If the org lacks any of the objects; the message names all of them.
+    :raises IdmcInputError: For a reference that is neither.
+    """
+    wanted = [_reference(ref) for ref in refs]
+    unique = list({tuple(sorted(ref.items())): ref for ref in wanted}.values())
+    found: list[Asset] = []
+    for start in range(0, len(unique), LOOKUP_BATCH):
+        found += _lookup(session, unique[start : start + LOOKUP_BATCH])
+    by_id = {asset.id: asset for asset in found}
+    by_path = {(asset.path, asset.type.upper()): asset for asset in found}
+
+    def match(ref: Mapping[str, str]) -> Asset | None:
+        return by_id.get(ref["id"]) if "id" in ref else by_path.get((ref["path"], ref["type"].upper()))
+
+    result = [match(ref) for ref in wanted]
+    missing = [_name(ref) for ref, asset in zip(wanted, result, strict=True) if asset is None]
+    if missing and not ignore_missing:
+        raise IdmcNotFoundError(f"Org {session.login().org_name} has no {', no '.join(dict.fromkeys(missing))}.")
+    return result
+
+
+def _lookup(session: Session, refs: Sequence[Mapping[str, str]]) -> list[Asset]:
+    """
+    One call, or several if IDMC answers a missing object with an error.
+
+    No source tells what a lookup of a missing object answers, and clients expect either a shorter list or an
+    error. After an error the batch is halved until the missing ones stand alone.
+    """
+    try:
+        answer = expect(session.post_json("/lookup", {"objects": list(refs)}), dict, "the answer to lookup")
+    except IdmcRequestError as error:
+        if not _says_missing(error):
+            raise
+    except IdmcNotFoundError:
+        pass
+    else:
+        entries = optional(answer, "objects", list, "the answer to lookup") or []
+        return [Asset.from_wire(entry, "an object of lookup") for entry in entries if entry]
+    if len(refs) == 1:
+        return []
+    half = len(refs) // 2
+    return _lookup(session, refs[:half]) + _lookup(session, refs[half:])
+
+
+def references(session: Session, id: str, ref_type: str = "uses") -> Iterator[Reference]:
+    """
+    Direct dependencies of an asset.
+
+    :param session: Session with the org.
+    :param id: Id of the asset.
+    :param ref_type: ``uses`` for what it needs, ``usedBy`` for what needs it.
+    :raises IdmcInputError: For another ``ref_type``.
+    """
+    if ref_type not in ("uses", "usedBy"):
+        raise IdmcInputError(f"ref_type must be 'uses' or 'usedBy', not {ref_type!r}.")
+    path = f"/objects/{quote(id, safe='')}/references"
+    skip = 0
+    while True:
+        params = {"refType": ref_type, "limit": str(REFERENCES_PAGE_SIZE), "skip": str(skip)}
+        answer = expect(session.get_json(path, params), dict, "the list of references")
+        entries = optional(answer, "references", list, "the list of references") or []
+        yield from map(Reference.from_wire, entries)
+        skip += len(entries)
+        # Informatica's page warns that count may be wrong for a while, so a full page always asks for another.
+        count = optional(answer, "count", int, "the list of references") or 0
+        if not entries or (len(entries) < REFERENCES_PAGE_SIZE and skip >= count):
+            return
+
+
+def _reference(ref: Mapping[str, str] | str) -> dict[str, str]:
+    if isinstance(ref, str):
+        ref = {"id": ref}
+    if isinstance(ref, Mapping):
+        if ref.get("id"):
+            return {"id": ref["id"]}
+        if ref.get("path") and ref.get("type"):
+            return {"path": ref["path"].removeprefix("/").removeprefix("Explore/"), "type": ref["type"]}
+    raise IdmcInputError(f"{ref!r} is no reference to an object: give an id, or a path and a type.")
+
+
+def _name(ref: Mapping[str, str]) -> str:
+    return f"object with id {ref['id']!r}" if "id" in ref else f"{ref['type']} {ref['path']!r}"
+
+
+def _says_missing(error: IdmcRequestError) -> bool:
+    return bool(re.search(r"not (be )?found|(does|do) not exist|no such|cannot find|could not find", str(error), re.I))
+
+
+def _time(value: datetime | str, name: str) -> str:
+    """Write a moment as the examples of the documentation do: UTC with hundredths, unquoted."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise IdmcInputError(f"{name} {value!r} is no time; write it like 2026-01-31T12:00:00Z.") from None
+    if value.tzinfo is None:
+        raise IdmcInputError(f"{name} {value.isoformat()!r} has no time zone; write it like 2026-01-31T12:00:00Z.")
+    value = value.astimezone(timezone.utc)
+    return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 10_000:02d}Z"

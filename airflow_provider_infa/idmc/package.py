@@ -1,0 +1,224 @@
+"""
+Reading an export package: an untrusted ZIP, verified before anything of it is uploaded.
+
+What packages of real servers look like is known from two of them: one downloaded by infapy (2021) and one
+published with jbrazda/icai-fault-alert-service (2021); the differences between the two are all accepted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_infa.idmc.answers import expect, member, optional
+from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcPackageError
+from airflow_provider_infa.idmc.models import full_path
+
+MANIFEST = "exportMetadata.v2.json"
+CHECKSUMS = "exportPackage.chksum"
+#: What IDMC reads when it imports; everything in there, and the manifest, has to be covered by a checksum.
+CONTENT = ("Explore/", "SYS/")
+
+MAX_ENTRIES = 100_000
+MAX_MANIFEST = 256 << 20
+#: Unpacked bytes of the whole package. Real assets are kilobytes; 1,000 of them are the recommended most.
+MAX_UNPACKED = 16 << 30
+#: Deflate can't do better than about 1,032 to 1, and JSON, XML and inner ZIPs stay far below this.
+MAX_RATIO = 300
+#: Below this size a ratio says nothing.
+SMALL = 1 << 20
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class PackageObject:
+    """
+    An object in a package.
+
+    :param id: Id in the source org.
+    :param name: Name.
+    :param type: Type code.
+    :param path: Path as lookup takes it.
+    :param refs: Ids of the objects that it directly depends on.
+    """
+
+    id: str
+    name: str
+    type: str
+    path: str
+    refs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Package:
+    """
+    A verified package.
+
+    :param path: The ZIP file.
+    :param sha256: Hex digest of the file.
+    :param size: Its bytes.
+    :param name: Name of the export job, where the package tells.
+    :param source_org_id: Org that it was exported from, where the package tells.
+    :param source_org_name: Name of that org, where the package tells.
+    :param objects: What it holds, as the manifest lists it.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    name: str | None
+    source_org_id: str | None
+    source_org_name: str | None
+    objects: tuple[PackageObject, ...] = field(repr=False)
+
+
+def read_package(path: Path, *, relax_checksum: bool = False) -> Package:
+    """
+    Read and verify a package.
+
+    :param path: The ZIP file.
+    :param relax_checksum: Accept files that differ from their checksum, as IDMC does with ``relaxChecksum``.
+    :raises IdmcPackageError: If it is no ZIP file, cut off, encrypted or a bomb, if a name in it leaves its folder,
+        if the manifest or the checksums are missing or can't be read, or if a file does not match its checksum;
+        the message names the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = _safe_entries(archive)
+            manifest = _manifest(archive, names)
+            name, org_id, org_name = (
+                optional(manifest, key, str, MANIFEST) for key in ("name", "sourceOrgId", "sourceOrgName")
+            )
+            objects = tuple(_objects(manifest))
+            _verify(archive, names, relax_checksum)
+    except zipfile.BadZipFile as error:
+        raise IdmcPackageError(f"Package {path.name} is no ZIP file, or is cut off: {error}.") from None
+    except (zlib.error, EOFError, RuntimeError, NotImplementedError, UnicodeDecodeError) as error:
+        raise IdmcPackageError(f"Package {path.name} is damaged: {error}.") from None
+    except _Refused as error:
+        raise IdmcPackageError(f"Package {path.name} is refused: {error}.") from None
+    except IdmcAnswerError as error:
+        raise IdmcPackageError(f"Package {path.name} has a manifest that can't be read: {error}") from None
+    if not objects:
+        raise IdmcPackageError(f"Package {path.name} holds no objects.")
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return Package(
+        path=path,
+        sha256=digest.hexdigest(),
+        size=path.stat().st_size,
+        name=name,
+        source_org_id=org_id,
+        source_org_name=org_name,
+        objects=objects,
+    )
+
+
+class _Refused(Exception):
+    """What is wrong with the package, without its name."""
+
+
+def _safe_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    infos = archive.infolist()
+    if len(infos) > MAX_ENTRIES:
+        raise _Refused(f"it has {len(infos)} entries, more than {MAX_ENTRIES}")
+    names: dict[str, zipfile.ZipInfo] = {}
+    unpacked = 0
+    for info in infos:
+        name = info.orig_filename
+        parts = re.split(r"[/\\]", name)
+        if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name):
+            raise _Refused(f"the entry {name!r} leaves the folder of the package")
+        if info.external_attr >> 16 & 0o170000 == 0o120000:
+            raise _Refused(f"the entry {name!r} is a symbolic link")
+        if info.flag_bits & 1:
+            raise _Refused(f"the entry {name!r} is encrypted")
+        if name in names:
+            raise _Refused(f"the entry {name!r} occurs twice")
+        unpacked += info.file_size
+        bomb = info.file_size > SMALL and info.file_size > MAX_RATIO * max(info.compress_size, 1)
+        if bomb or unpacked > MAX_UNPACKED:
+            raise _Refused(f"the entry {name!r} would unpack to {info.file_size} bytes: this looks like a bomb")
+        if not info.is_dir():
+            names[name] = info
+    return names
+
+
+def _manifest(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> dict[str, Any]:
+    if MANIFEST not in names:
+        raise _Refused(f"it has no {MANIFEST}, so it is no export package")
+    if names[MANIFEST].file_size > MAX_MANIFEST:
+        raise _Refused(f"its {MANIFEST} is larger than {MAX_MANIFEST} bytes")
+    try:
+        data = json.loads(archive.read(names[MANIFEST]))
+    except (ValueError, RecursionError) as error:
+        raise _Refused(f"its {MANIFEST} is no JSON: {error}") from None
+    return expect(data, dict, MANIFEST)
+
+
+def _verify(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo], relax: bool) -> None:
+    expected = _checksums(archive, names)
+    for name, info in names.items():
+        actual = _digest(archive, info)  # reads every entry, also those without a checksum: that checks the CRC
+        if name in expected:
+            if actual != expected[name].upper() and not relax:
+                raise _Refused(f"{name!r} does not match its checksum in {CHECKSUMS}")
+        # Real packages leave the CSV and the checksum file itself uncovered.
+        elif (name == MANIFEST or name.startswith(CONTENT)) and not relax:
+            raise _Refused(f"{name!r} has no checksum in {CHECKSUMS}")
+    for name in expected.keys() - names.keys():
+        # Real packages have two keys that match no file: bare ids, of the system project and folder.
+        if "/" in name or "." in name:
+            raise _Refused(f"{name!r} is listed in {CHECKSUMS} but missing")
+
+
+def _checksums(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> dict[str, str]:
+    """``exportPackage.chksum``: Java properties, path to upper-case hex SHA-256 of the file's bytes."""
+    import javaproperties
+
+    if CHECKSUMS not in names:
+        raise _Refused(f"it has no {CHECKSUMS}; IDMC takes no package without, not even with a relaxed checksum")
+    if names[CHECKSUMS].file_size > MAX_MANIFEST:
+        raise _Refused(f"its {CHECKSUMS} is larger than {MAX_MANIFEST} bytes")
+    raw = archive.read(names[CHECKSUMS])
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")  # what java.util.Properties writes
+    try:
+        return dict(javaproperties.loads(text))
+    except ValueError as error:
+        raise _Refused(f"its {CHECKSUMS} can't be read: {error}") from None
+
+
+def _digest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    digest = hashlib.sha256()
+    with archive.open(info) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest().upper()
+
+
+def _objects(manifest: dict[str, Any]) -> Iterator[PackageObject]:
+    for entry in member(manifest, "exportedObjects", list, MANIFEST):
+        entry = expect(entry, dict, f"an entry of {MANIFEST}")
+        name = member(entry, "objectName", str, "an exported object")
+        what = f"exported object {name!r}"
+        metadata = optional(entry, "metadata", dict, what) or {}
+        refs = optional(metadata, "objectRefs", list, what) or []
+        yield PackageObject(
+            id=member(entry, "objectGuid", str, what),
+            name=name,
+            type=member(entry, "objectType", str, what),
+            path=full_path(optional(entry, "path", str, what), name),
+            refs=tuple(expect(ref, str, f"a reference of {what}") for ref in refs),
+        )

@@ -1,0 +1,100 @@
+"""Where to log in, as whom, and how patiently: resolved once, complete or refused."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from airflow_provider_infa.idmc.errors import IdmcSettingsError
+from airflow_provider_infa.idmc.regions import login_host
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    Everything a session needs to know before its first request.
+
+    :param login_url: Scheme and host of the login host, without a path, for example ``https://dm-us.informaticacloud.com``.
+    :param username: User name in IDMC.
+    :param password: Password; never part of ``repr``.
+    :param verify: True checks the server's certificate, False does not, a path names the CA bundle to check with.
+    :param connect_timeout: Seconds to wait for a connection.
+    :param read_timeout: Seconds without a byte from the server after which an answer is given up.
+    :param retry_timeout: Seconds for which a call that fails is tried again.
+    """
+
+    login_url: str
+    username: str
+    password: str = field(repr=False)
+    verify: bool | str = True
+    connect_timeout: float = 10.0
+    read_timeout: float = 120.0
+    retry_timeout: float = 300.0
+
+
+def login_url(
+    host: str | None, *, port: int | None = None, schema: str | None = None, region: str | None = None
+) -> str:
+    """
+    Address of the login host.
+
+    :param host: A host name or a whole address, for a login host that the regions don't name.
+    :param port: Port, if ``host`` does not name one.
+    :param schema: ``https`` (the default) or ``http``; the latter, for loopback only, where it is the default.
+    :param region: POD or region, used without ``host``; see :func:`~airflow_provider_infa.idmc.regions.login_host`.
+    :raises IdmcSettingsError: If nothing names a host, if the address is none, or for plain HTTP to another machine.
+    """
+    if not host:
+        if not region:
+            raise IdmcSettingsError("Neither Region nor Host is set, so there is no login host.")
+        return f"https://{login_host(region)}"
+    try:
+        parts = urlsplit(host if "//" in host else f"//{host}")
+        name, port = parts.hostname, parts.port or port
+    except ValueError as error:
+        raise IdmcSettingsError(f"Host {host!r} is no address: {error}.") from None
+    if not name or parts.username or parts.password:
+        raise IdmcSettingsError("Host must be a host name or an address like https://dm-us.informaticacloud.com.")
+    scheme = (parts.scheme or schema or ("http" if is_loopback(name) else "https")).lower()
+    if scheme not in ("http", "https"):
+        raise IdmcSettingsError(f"Host {host!r}: the scheme must be https, not {scheme!r}.")
+    if scheme == "http" and not is_loopback(name):
+        raise IdmcSettingsError(f"Host {host!r}: plain http would send the password in the clear; use https.")
+    shown = f"[{name}]" if ":" in name else name
+    return f"{scheme}://{shown}:{port}" if port else f"{scheme}://{shown}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine (RFC 6761 gives ``*.localhost`` to it as well)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_trusted_api_base(api_base: str, login: str) -> bool:
+    """
+    Whether the session may be sent to the API host that a login named.
+
+    It may if that host speaks https and lies in the domain of the login host (``usw5.dm-us.informaticacloud.com``
+    and ``dm-us.informaticacloud.com``), or if both are on this machine.
+
+    :param api_base: ``baseApiUrl`` of the login's answer.
+    :param login: Address of the login host.
+    """
+    try:
+        api, home = urlsplit(api_base), urlsplit(login)
+        api_host, home_host = (api.hostname or "").rstrip("."), (home.hostname or "").rstrip(".")
+        api_port = api.port  # reading it is what checks it
+    except ValueError:
+        return False
+    if api.username or api.password or api_port == 0 or not api_host:
+        return False
+    if is_loopback(api_host) or is_loopback(home_host):
+        return is_loopback(api_host) and is_loopback(home_host) and api.scheme in ("http", "https")
+    parent = home_host.partition(".")[2]
+    domain = parent if "." in parent else home_host
+    return api.scheme == "https" and (api_host in (home_host, domain) or api_host.endswith(f".{domain}"))

@@ -1,0 +1,301 @@
+"""
+One HTTP exchange: a request goes out, and either a good answer comes back or a :class:`Trouble`.
+
+Uses ``requests``, imported on the first exchange, because a DAG file that only names our operators is parsed
+every few seconds and must not pay for an HTTP library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from airflow_provider_infa import __version__
+from airflow_provider_infa.idmc.answers import first_words, read_error, retry_after
+from airflow_provider_infa.idmc.errors import IdmcError, IdmcPackageError, IdmcSettingsError
+from airflow_provider_infa.idmc.policy import Failure, judge
+from airflow_provider_infa.idmc.settings import Settings
+
+if TYPE_CHECKING:
+    import requests
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: Bytes read or written at a time, so that memory stays flat at any package size.
+CHUNK = 1 << 20
+#: So much of an unreadable answer is looked at.
+PAGE = 1 << 16
+
+
+class Trouble(Exception):
+    """
+    An exchange that did not bring a good answer.
+
+    :param failure: What happened, for :func:`~airflow_provider_infa.idmc.policy.next_step`.
+    :param detail: The same in words for a person.
+    :param status: HTTP status, if an answer came.
+    :param text: Beginning of the body of that answer.
+    :param wait: Seconds that the answer asked to wait.
+    :param final: Error class to give up with, where the failure alone does not tell.
+    """
+
+    def __init__(
+        self,
+        failure: Failure,
+        detail: str,
+        *,
+        status: int | None = None,
+        text: str = "",
+        wait: float | None = None,
+        final: type[IdmcError] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+        self.status = status
+        self.error = read_error(text)
+        self.wait = wait
+        self.final = final
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file fetched whole. :param path: Where it lies. :param size: Its bytes. :param sha256: Hex digest of them."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+class Transport:
+    """
+    Sends requests and judges answers; safe to use from several threads.
+
+    :param settings: Certificates and timeouts.
+    :param connections: Connections to keep open for each host.
+    """
+
+    def __init__(self, settings: Settings, connections: int = 8) -> None:
+        self._settings = settings
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._http: requests.Session | None = None
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        read: Callable[[requests.Response], T],
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: Any = None,
+        stream: bool = False,
+        read_timeout: float | None = None,
+    ) -> T:
+        """
+        Send one request and read its answer.
+
+        :param read: Turns the answer into the result, or raises :class:`Trouble`.
+        :param params: Query; blanks become ``%20``, as ``+`` is a plus sign to strict servers.
+        :param stream: Leave the body to ``read``.
+        :param read_timeout: Seconds without a byte, if not those of the settings.
+        :raises Trouble: If there is no good answer.
+        :raises IdmcSettingsError: If the server's certificate can't be trusted.
+        """
+        import requests
+
+        if params:
+            url = f"{url}?{urlencode(params, quote_via=quote, safe='')}"
+        timeout = (self._settings.connect_timeout, read_timeout or self._settings.read_timeout)
+        try:
+            # Redirects are never followed: they would carry the session or the password to another host.
+            with self._session().request(
+                method,
+                url,
+                headers=dict(headers or {}),
+                data=data,
+                stream=stream,
+                timeout=timeout,
+                verify=self._settings.verify,
+                allow_redirects=False,
+            ) as response:
+                return read(response)
+        except requests.exceptions.RequestException as error:
+            raise self._lost(error, urlsplit(url).netloc) from None
+        except OSError as error:
+            # requests reports a CA bundle that does not exist as a bare OSError, before anything is sent.
+            if "TLS CA certificate bundle" not in str(error):
+                raise
+            raise IdmcSettingsError(f"CA bundle {self._settings.verify!r} of the connection can't be read.") from None
+
+    def close(self) -> None:
+        """Close all connections. The next exchange opens new ones."""
+        with self._lock:
+            http, self._http = self._http, None
+        if http is not None:
+            http.close()
+
+    def _session(self) -> requests.Session:
+        with self._lock:
+            if self._http is None:
+                self._http = _new_session(self._connections)
+            return self._http
+
+    @staticmethod
+    def _lost(error: requests.exceptions.RequestException, host: str) -> Exception:
+        """Tell "nothing was sent" from "nobody knows what became of it"."""
+        from requests import exceptions
+        from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+        reason: Any = error.args[0] if error.args else None
+        if isinstance(reason, MaxRetryError):
+            reason = reason.reason
+        if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return IdmcSettingsError(
+                f"The certificate of {host} is not trusted: {_words(reason)}. If it was issued by your own authority, "
+                "set CA bundle on the connection to the file that holds that authority's certificate."
+            )
+        unsent = isinstance(error, exceptions.ConnectTimeout | exceptions.ProxyError)
+        if unsent or isinstance(reason, NewConnectionError):
+            return Trouble(Failure.NOT_CONNECTED, f"could not connect to {host}: {_words(reason)}")
+        return Trouble(
+            Failure.LOST, f"the connection to {host} was lost before the answer was complete: {_words(reason)}"
+        )
+
+
+def check(response: requests.Response, text: str, *, readable: bool) -> None:
+    """
+    Judge an answer by its status and the beginning of its text.
+
+    :raises Trouble: If it is no good answer.
+    """
+    status = response.status_code
+    if status < 300 and len(text) < PAGE and (error := read_error(text)):
+        # Seen in scripts against v2: an error body under a good status. It is no result, whatever the status says.
+        status = 429 if "too many requests" in str(error).lower() else 400
+    failure = judge(status, text, readable=readable)
+    if failure is None:
+        return
+    if 300 <= status < 400:
+        target = urlsplit(response.headers.get("Location", "")).netloc or "another place"
+        detail = f"HTTP {status} redirects to {target}, which is not followed with a session or password"
+    else:
+        said = str(read_error(text) or "") or first_words(text)
+        what = "an unreadable answer" if status < 300 else ""
+        detail = " ".join(filter(None, [f"HTTP {status}", what])) + (f": {said}" if said else " without a message")
+    raise Trouble(failure, detail, status=status, text=text, wait=retry_after(response.headers.get("Retry-After")))
+
+
+def read_json(response: requests.Response) -> Any:
+    """Read an answer that has to be JSON; an empty one (HTTP 204) is None."""
+    text = response.content.decode("utf-8", "replace")
+    if response.status_code == 204 and not text:
+        return None
+    try:
+        data, readable = json.loads(text), True
+    except ValueError:
+        data, readable = None, False
+    check(response, text, readable=readable)
+    return data
+
+
+def read_text(response: requests.Response) -> str:
+    """Read an answer that has to be plain text: a job log. An HTML page is none."""
+    text = response.content.decode("utf-8", "replace")
+    is_page = "text/html" in response.headers.get("Content-Type", "") or text.lstrip()[:1] == "<"
+    check(response, text, readable=not is_page)
+    return text
+
+
+def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
+    """
+    Make a reader that writes a ZIP answer into a file and checks that it arrived whole.
+
+    :param target: File to write; overwritten, also when the exchange fails.
+    """
+
+    def read(response: requests.Response) -> Download:
+        chunks = response.iter_content(CHUNK)
+        head = next(chunks, b"")
+        is_zip = head[:2] == b"PK"
+        if response.status_code != 200 or not is_zip:
+            text = head[:PAGE].decode("utf-8", "replace")
+            looks_like_page = not head or text.lstrip()[:1] in ("<", "{")
+            check(response, text, readable=not looks_like_page)
+            raise Trouble(
+                Failure.SERVER_ERROR,
+                f"the package is not a ZIP file; it begins with: {first_words(text, 60)!r}",
+                final=IdmcPackageError,
+            )
+        digest, size = hashlib.sha256(head), len(head)
+        with target.open("wb") as file:
+            file.write(head)
+            for chunk in chunks:
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+        announced = response.headers.get("Content-Length", "")
+        encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+        if announced.isdigit() and not encoded and int(announced) != size:
+            raise Trouble(Failure.LOST, f"the package was cut off: {size} of {announced} bytes arrived")
+        if not zipfile.is_zipfile(target):
+            raise Trouble(
+                Failure.SERVER_ERROR,
+                f"the package was cut off: its {size} bytes are no whole ZIP file",
+                final=IdmcPackageError,
+            )
+        return Download(target, size, digest.hexdigest())
+
+    return read
+
+
+def multipart(field: str, filename: str, file: BinaryIO) -> tuple[Any, dict[str, str]]:
+    """
+    Body and headers of a ``multipart/form-data`` request with one ZIP part that is read while it is sent.
+
+    :param field: Name of the part.
+    :param filename: File name of the part.
+    :param file: Source of its bytes, positioned at the start.
+    """
+    from requests_toolbelt import MultipartEncoder
+
+    encoder = MultipartEncoder(fields={field: (filename, file, "application/zip")})
+    return encoder, {"Content-Type": encoder.content_type}
+
+
+def _new_session(connections: int) -> requests.Session:
+    import http.cookiejar
+
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    session = requests.Session()
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    # The session id travels in a header that we set; cookies of one login must not leak into the next.
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    # Without an auth of its own, requests would add credentials for this host from the worker's ~/.netrc.
+    session.auth = _no_auth
+    session.headers.update({"User-Agent": f"airflow-provider-infa/{__version__}", "Accept-Encoding": "identity"})
+    return session
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _words(reason: Any) -> str:
+    """The last, most telling part of a nested urllib3 error, without object addresses."""
+    text = str(reason)
+    return first_words(text.rsplit(">: ", 1)[-1] if ">: " in text else text, 200)

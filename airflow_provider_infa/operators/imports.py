@@ -1,0 +1,305 @@
+"""Planning an import, uploading the package, starting the import."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
+
+from airflow_provider_infa import arguments
+from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.errors import IdmcPackageError
+from airflow_provider_infa.idmc.jobs import JobKind
+from airflow_provider_infa.idmc.package import read_package
+from airflow_provider_infa.idmc.plan import BLOCKED, Plan, Wishes, plan_import
+from airflow_provider_infa.operators.exports import RECOMMENDED_OBJECTS, job_name
+from airflow_provider_infa.storage import local_package
+from airflow_provider_infa.waiting import conclude, failing_for_good, job_of_event, say_not_cancelled, wait_for_job
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class InfaPlanImportOperator(BaseOperator):
+    """
+    Tell what an import would do to the target org, and make the specification that does exactly that.
+
+    Changes nothing. The package is named by ``package_uri``, or by ``source_conn_id`` and ``export_job_id``.
+
+    :param package_uri: Where the package is stored.
+    :param source_conn_id: Connection of the org that exported the package, to take it from there.
+    :param export_job_id: The export job there.
+    :param default_conflict_resolution: For assets that exist in the target: ``OVERWRITE`` or ``REUSE``.
+    :param conflict_resolutions: Exceptions: id in the package, path or type code, to ``OVERWRITE``, ``REUSE`` or
+        an object with any fields of IDMC's ``objectSpecification``.
+    :param include_objects: Import only these: ids in the package, paths, or rows. Everything by default.
+    :param runtime_environments: Name in the source org to name in the target org.
+    :param connections: Name in the source org to name in the target org; connector type and version must be the same.
+    :param projects: Project or folder path in the source org to that in the target org.
+    :param on_blocked: What to do if something is in the way: ``fail``, with everything that is and the arguments that
+        would help; ``skip`` the task, and so what follows; or ``warn``, and return the plan all the same.
+    :param relax_checksum: Accept a package that was changed after the export.
+    :param infa_conn_id: Airflow connection of the target org.
+    :return: The plan: ``version``, ``hash``, ``package``, ``target_org``, ``import_specification``, ``counts``,
+        ``objects`` (each with ``source``, ``target``, ``action`` and ``reason``) and ``missing``.
+    """
+
+    template_fields: Sequence[str] = (
+        "infa_conn_id",
+        "package_uri",
+        "source_conn_id",
+        "export_job_id",
+        "default_conflict_resolution",
+        "conflict_resolutions",
+        "include_objects",
+        "runtime_environments",
+        "connections",
+        "projects",
+        "on_blocked",
+        "relax_checksum",
+    )
+    template_fields_renderers = {
+        "conflict_resolutions": "json",
+        "include_objects": "json",
+        "runtime_environments": "json",
+        "connections": "json",
+        "projects": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        package_uri: str | None = None,
+        source_conn_id: str | None = None,
+        export_job_id: str | None = None,
+        default_conflict_resolution: str = "OVERWRITE",
+        conflict_resolutions: Mapping[str, Any] | str | None = None,
+        include_objects: Sequence[Any] | str | None = None,
+        runtime_environments: Mapping[str, str] | str | None = None,
+        connections: Mapping[str, str] | str | None = None,
+        projects: Mapping[str, str] | str | None = None,
+        on_blocked: str = "fail",
+        relax_checksum: bool | str = False,
+        infa_conn_id: str = InfaHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.infa_conn_id = infa_conn_id
+        self.package_uri = package_uri
+        self.source_conn_id = source_conn_id
+        self.export_job_id = export_job_id
+        self.default_conflict_resolution = default_conflict_resolution
+        self.conflict_resolutions = conflict_resolutions
+        self.include_objects = include_objects
+        self.runtime_environments = runtime_environments
+        self.connections = connections
+        self.projects = projects
+        self.on_blocked = on_blocked
+        self.relax_checksum = relax_checksum
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
+            on_blocked = arguments.choice(self.on_blocked, "on_blocked", ("fail", "skip", "warn"))
+            wishes = Wishes(
+                default_conflict_resolution=self.default_conflict_resolution,
+                conflict_resolutions=arguments.mapping(self.conflict_resolutions, "conflict_resolutions"),
+                include_objects=arguments.objects(self.include_objects, "include_objects"),
+                runtime_environments=arguments.names(self.runtime_environments, "runtime_environments"),
+                connections=arguments.names(self.connections, "connections"),
+                projects=arguments.names(self.projects, "projects"),
+            )
+            with _package_of(self) as path:
+                package = read_package(path, relax_checksum=arguments.flag(self.relax_checksum, "relax_checksum"))
+                plan = plan_import(hook.get_conn(), package, wishes)
+            self._show(plan)
+            if plan.blocked and on_blocked == "skip":
+                raise AirflowSkipException(f"{len(plan.blocked)} objects are blocked, nothing is promoted.")
+            if on_blocked == "fail":
+                plan.check()
+        result = plan.to_json()
+        # Under keys of their own, so that plan.output["import_specification"] is what it reads like.
+        context["ti"].xcom_push(key="import_specification", value=result["import_specification"])
+        context["ti"].xcom_push(key="package_sha256", value=result["package"]["sha256"])
+        return result
+
+    def _show(self, plan: Plan) -> None:
+        counts = ", ".join(f"{number} {action}" for action, number in plan.counts.items() if number)
+        self.log.info("Import of %d objects into org %s: %s.", len(plan.objects), plan.org_name, counts)
+        if len(plan.objects) > RECOMMENDED_OBJECTS:
+            self.log.warning("Informatica recommends at most %d objects in one import.", RECOMMENDED_OBJECTS)
+        for o in sorted(plan.objects, key=lambda o: o.action != BLOCKED):
+            self.log.info("%-10s %-12s %s: %s", o.action, o.source.type, o.source.path, o.reason)
+
+
+class InfaUploadPackageOperator(BaseOperator):
+    """
+    Verify a package and upload it to the target org, where it becomes an import job that waits to be started.
+
+    Nothing in the org changes yet, so a retry does no harm. The package is named by ``package_uri``, or by
+    ``source_conn_id`` and ``export_job_id``.
+
+    :param package_uri: Where the package is stored.
+    :param source_conn_id: Connection of the org that exported the package, to take it from there.
+    :param export_job_id: The export job there.
+    :param package_sha256: Refuse any other package, for example than the one that was planned:
+        ``plan.output["package_sha256"]``.
+    :param relax_checksum: Accept a package that was changed after the export, and have IDMC accept it.
+    :param infa_conn_id: Airflow connection of the target org.
+    :return: Import job id.
+    """
+
+    template_fields: Sequence[str] = (
+        "infa_conn_id",
+        "package_uri",
+        "source_conn_id",
+        "export_job_id",
+        "package_sha256",
+        "relax_checksum",
+    )
+
+    def __init__(
+        self,
+        *,
+        package_uri: str | None = None,
+        source_conn_id: str | None = None,
+        export_job_id: str | None = None,
+        package_sha256: str | None = None,
+        relax_checksum: bool | str = False,
+        infa_conn_id: str = InfaHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.infa_conn_id = infa_conn_id
+        self.package_uri = package_uri
+        self.source_conn_id = source_conn_id
+        self.export_job_id = export_job_id
+        self.package_sha256 = package_sha256
+        self.relax_checksum = relax_checksum
+
+    def execute(self, context: Context) -> str:
+        with failing_for_good(), InfaHook(self.infa_conn_id) as hook, _package_of(self) as path:
+            relax = arguments.flag(self.relax_checksum, "relax_checksum")
+            package = read_package(path, relax_checksum=relax)
+            wanted = arguments.text(self.package_sha256)
+            if wanted and wanted.lower() != package.sha256:
+                raise IdmcPackageError(
+                    f"Package {path.name} is not the planned one: its SHA-256 is {package.sha256}, not {wanted}."
+                )
+            job_id = hook.upload_import_package(path, relax_checksum=relax)
+            self.log.info(
+                "Uploaded %d objects, %d bytes, to org %s: import job %s waits to be started.",
+                len(package.objects),
+                package.size,
+                hook.org_name,
+                job_id,
+            )
+        return job_id
+
+
+class InfaStartImportOperator(BaseOperator):
+    """
+    Start an import job, once.
+
+    The job's state is asked for first: a retry, or a second task for the same job, attaches to what is already running
+    or finished. To import again on purpose, clear from the upload on.
+
+    :param import_job_id: Import job id, from the upload.
+    :param name: Name of the job in IDMC; by default made of DAG and run.
+    :param import_specification: What to import and how, from the plan, or IDMC's ``importSpecification``. Without it,
+        everything in the package is imported by IDMC's default rules.
+    :param wait_for_completion: Wait until the job has ended, and fail if it failed.
+    :param poll_interval: Seconds between two looks once the job has run for a while.
+    :param timeout: Seconds to wait at most.
+    :param fail_on_warning: Whether a job that ended with a warning failed.
+    :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
+    :param infa_conn_id: Airflow connection of the target org.
+    :return: Import job id. After waiting, XCom ``result`` holds the job's summary, ``objects`` a row for each object.
+    """
+
+    template_fields: Sequence[str] = (
+        "infa_conn_id",
+        "import_job_id",
+        "name",
+        "import_specification",
+        "wait_for_completion",
+        "poll_interval",
+        "timeout",
+        "fail_on_warning",
+    )
+    template_fields_renderers = {"import_specification": "json"}
+
+    def __init__(
+        self,
+        *,
+        import_job_id: str,
+        name: str | None = None,
+        import_specification: Mapping[str, Any] | str | None = None,
+        wait_for_completion: bool | str = False,
+        poll_interval: float | str = 10.0,
+        timeout: float | str = 3600.0,
+        fail_on_warning: bool | str = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        infa_conn_id: str = InfaHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.infa_conn_id = infa_conn_id
+        self.import_job_id = import_job_id
+        self.name = name
+        self.import_specification = import_specification
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.fail_on_warning = fail_on_warning
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> str:
+        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
+            poll_interval = arguments.seconds(self.poll_interval, "poll_interval")
+            timeout = arguments.seconds(self.timeout, "timeout")
+            waits = arguments.flag(self.wait_for_completion, "wait_for_completion")
+            specification = arguments.mapping(self.import_specification, "import_specification")
+            self.log.info("importSpecification: %s", json.dumps(specification, ensure_ascii=False))
+            job = hook.start_import(
+                self.import_job_id,
+                name=arguments.text(self.name) or job_name(context),
+                import_specification=specification or None,
+            )
+            self.log.info("Import job %s in org %s is %s.", job.id, hook.org_name, job.word)
+            if not waits:
+                return job.id
+            wait_for_job(
+                self,
+                hook,
+                JobKind.IMPORT,
+                job.id,
+                poll_interval=poll_interval,
+                timeout=timeout,
+                deferrable=self.deferrable,
+            )
+            return self._conclude(context, hook, job.id)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+        """Go on after the deferral."""
+        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
+            return self._conclude(context, hook, job_of_event(event, JobKind.IMPORT))
+
+    def on_kill(self) -> None:
+        """Cancels nothing: IDMC has no call for it."""
+        say_not_cancelled(JobKind.IMPORT, self.import_job_id)
+
+    def _conclude(self, context: Context, hook: InfaHook, job_id: str) -> str:
+        warning = arguments.flag(self.fail_on_warning, "fail_on_warning")
+        summary = conclude(context, hook, JobKind.IMPORT, job_id, fail_on_warning=warning)
+        context["ti"].xcom_push(key="result", value=summary)
+        return job_id
+
+
+def _package_of(operator: InfaPlanImportOperator | InfaUploadPackageOperator) -> Any:
+    return local_package(
+        arguments.text(operator.package_uri),
+        arguments.text(operator.source_conn_id),
+        arguments.text(operator.export_job_id),
+    )

@@ -1,0 +1,92 @@
+"""What the sensors of exports and imports have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_infa import arguments
+from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.errors import IdmcTimeoutError
+from airflow_provider_infa.idmc.jobs import JobKind
+from airflow_provider_infa.waiting import conclude, deadline_after, defer, failing_for_good, job_of_event
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class InfaJobSensor(BaseSensorOperator):
+    """
+    Wait for a job to end; fails if the job failed, also with ``soft_fail``, which covers only the timeout.
+
+    :param fail_on_warning: Whether a job that ended with a warning failed.
+    :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
+    :param infa_conn_id: Airflow connection of the org that runs the job.
+    """
+
+    kind: ClassVar[JobKind]
+    #: Name of the attribute that holds the job id.
+    job_id_attr: ClassVar[str]
+    template_fields: Sequence[str] = ("infa_conn_id", "fail_on_warning")
+
+    def __init__(
+        self,
+        *,
+        fail_on_warning: bool | str = True,
+        poke_interval: float = 10.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        infa_conn_id: str = InfaHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.infa_conn_id = infa_conn_id
+        self.fail_on_warning = fail_on_warning
+        self.deferrable = deferrable
+        self._hook: InfaHook | None = None
+
+    def execute(self, context: Context) -> Any:
+        with InfaHook(self.infa_conn_id) as self._hook:
+            if not self.deferrable:
+                return super().execute(context)
+            with failing_for_good(soft_fail=self.soft_fail):
+                poke_interval = arguments.seconds(self.poke_interval, "poke_interval")
+                if result := self.poke(context):
+                    return result.xcom_value
+                deadline = deadline_after(float(self.timeout), self.execution_timeout)
+                defer(self, self.infa_conn_id, self.kind, self._job_id, poll_interval=poke_interval, deadline=deadline)
+
+    def poke(self, context: Context) -> PokeReturnValue | None:
+        """Look once; the job's summary if it has ended."""
+        hook = self._hook or InfaHook(self.infa_conn_id)
+        with failing_for_good(soft_fail=self.soft_fail):
+            arguments.seconds(self.poke_interval, "poke_interval")
+            job = hook.get_job(self.kind, self._job_id)
+            if not job.state.is_end:
+                self.log.info("%s job %s is %s.", self.kind.value.capitalize(), job.id, job.word)
+                return None
+            return PokeReturnValue(is_done=True, xcom_value=self._conclude(context, hook, job.id))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Go on after the deferral."""
+        with failing_for_good(soft_fail=self.soft_fail), InfaHook(self.infa_conn_id) as hook:
+            try:
+                job_id = job_of_event(event, self.kind)
+            except IdmcTimeoutError as error:
+                # The exception that Airflow knows as a sensor's timeout: never retried, skipped with soft_fail.
+                raise AirflowSensorTimeout(str(error)) from error
+            return self._conclude(context, hook, job_id)
+
+    @property
+    def _job_id(self) -> str:
+        return str(getattr(self, self.job_id_attr) or "")
+
+    def _conclude(self, context: Context, hook: InfaHook, job_id: str) -> dict[str, Any]:
+        warning = arguments.flag(self.fail_on_warning, "fail_on_warning")
+        return conclude(context, hook, self.kind, job_id, fail_on_warning=warning)

@@ -1,0 +1,126 @@
+"""Files that tasks hand on to each other, through Airflow's object storage: packages, and rows as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError
+
+
+@contextmanager
+def temporary_file(name: str) -> Iterator[Path]:
+    """
+    A path in a folder of its own, which is gone afterwards.
+
+    :param name: What the file is, for people; it becomes part of its name.
+    """
+    with tempfile.TemporaryDirectory(prefix="infa-") as folder:
+        yield Path(folder) / re.sub(r"[^\w.-]+", "-", name)
+
+
+def publish(file: Path, uri: str) -> str:
+    """
+    Copy a finished file to object storage. Readers see the whole file or none.
+
+    :param file: The file.
+    :param uri: Any path that Airflow's object storage takes.
+    :return: The URI.
+    """
+    target = _object_path(uri)
+    if target.protocol != "file":
+        # Object stores show an object only when its upload is complete.
+        target.fs.put_file(str(file), target.path)
+        return uri
+    place = Path(target.path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        shutil.copyfile(file, part)
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
+    return uri
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """
+    A file of object storage as a local one: itself if it is local, else a temporary copy.
+
+    :param uri: Any path that Airflow's object storage takes.
+    :raises IdmcNotFoundError: If there is no such file.
+    """
+    source = _object_path(uri)
+    if not source.exists():
+        raise IdmcNotFoundError(f"There is no file {uri!r}.")
+    if source.protocol == "file":
+        yield Path(source.path)
+        return
+    with temporary_file(Path(source.path).name) as file:
+        source.fs.get_file(source.path, str(file))
+        yield file
+
+
+@contextmanager
+def local_package(package_uri: str | None, source_conn_id: str | None, export_job_id: str | None) -> Iterator[Path]:
+    """
+    A package as a local file, from object storage or straight from the org that exported it.
+
+    :param package_uri: Where it is stored.
+    :param source_conn_id: Connection of the org that exported it, instead of ``package_uri``.
+    :param export_job_id: The export job there.
+    :raises IdmcInputError: Unless exactly one of the two ways is given.
+    """
+    if bool(package_uri) == bool(source_conn_id or export_job_id) or bool(source_conn_id) != bool(export_job_id):
+        raise IdmcInputError("Name the package by package_uri, or by source_conn_id together with export_job_id.")
+    if package_uri:
+        with local_copy(package_uri) as file:
+            yield file
+        return
+    with temporary_file(f"export-{export_job_id}.zip") as file:
+        with InfaHook(source_conn_id or "") as source:
+            source.download_export_package(export_job_id or "", file)
+        yield file
+
+
+def write_rows(rows: Iterable[dict[str, Any]], uri: str) -> int:
+    """
+    Write rows as JSON lines.
+
+    :param rows: The rows; they may come one by one.
+    :param uri: Where to.
+    :return: How many there were.
+    """
+    count = 0
+    with temporary_file("rows.jsonl") as file:
+        with file.open("w", encoding="utf-8") as out:
+            for row in rows:
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                count += 1
+        publish(file, uri)
+    return count
+
+
+def read_rows(uri: str) -> list[Any]:
+    """Read rows as :func:`write_rows` wrote them. :raises IdmcInputError: If a line is no JSON."""
+    with local_copy(uri) as file, file.open(encoding="utf-8") as lines:
+        try:
+            return [json.loads(line) for line in lines if line.strip()]
+        except ValueError as error:
+            raise IdmcInputError(f"{uri!r} holds no JSON lines: {error}.") from None
+
+
+def _object_path(uri: str) -> Any:
+    # Imported late: it pulls in fsspec, which a DAG file that only names our operators must not pay for.
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(uri)

@@ -1,0 +1,103 @@
+"""Waiting for an export or import job without a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_infa.hooks.connection import settings_of
+from airflow_provider_infa.idmc.errors import IdmcError
+from airflow_provider_infa.idmc.jobs import JobKind
+from airflow_provider_infa.idmc.policy import growing_delay, next_poll
+from airflow_provider_infa.triggers.poller import Poller
+
+
+class InfaJobTrigger(BaseTrigger):
+    """
+    Look at a job until it ends, the deadline passes, or a failure shows that waiting is pointless.
+
+    Yields one small event: ``status`` is ``ended``, ``timeout``, ``refused`` (IDMC's answer shows that waiting is
+    pointless) or ``error`` (anything else), ``job_id`` names the job, ``state`` is IDMC's last word and ``message``
+    the error. An outage of any length is waited out. Nothing is cancelled in IDMC
+    when the trigger is cancelled, because IDMC has no call for that.
+
+    :param infa_conn_id: Airflow connection of the org that runs the job.
+    :param kind: ``export`` or ``import``.
+    :param job_id: Job id.
+    :param poll_interval: Seconds between two looks once the job has run for a while.
+    :param deadline: Wall-clock time, in seconds since the epoch, at which the wait ends; a restarted triggerer
+        keeps it.
+    """
+
+    def __init__(self, infa_conn_id: str, kind: str, job_id: str, poll_interval: float, deadline: float) -> None:
+        super().__init__()
+        self.infa_conn_id = infa_conn_id
+        self.kind = kind
+        self.job_id = job_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class and arguments; no secrets among them."""
+        return (
+            "airflow_provider_infa.triggers.jobs.InfaJobTrigger",
+            {
+                "infa_conn_id": self.infa_conn_id,
+                "kind": self.kind,
+                "job_id": self.job_id,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event."""
+        try:
+            yield TriggerEvent(await self._wait())
+        except IdmcError as error:
+            yield TriggerEvent(self._event("refused", message=str(error)))
+        except Exception as error:
+            # A trigger that raises loses its message on the way to the task, and its traceback belongs here.
+            self.log.exception("Waiting for %s job %s failed.", self.kind, self.job_id)
+            yield TriggerEvent(self._event("error", message=f"{type(error).__name__}: {error}"))
+
+    async def _wait(self) -> dict[str, Any]:
+        poller = Poller.join(settings_of(await get_async_connection(self.infa_conn_id)))
+        try:
+            return await self._poll(poller)
+        finally:
+            poller.leave()
+
+    async def _poll(self, poller: Poller) -> dict[str, Any]:
+        kind = JobKind(self.kind)
+        state: str | None = None
+        looks = failures = 0
+        while True:
+            try:
+                job = await poller.get_job(kind, self.job_id)
+            except IdmcError as error:
+                if not error.transient:
+                    raise
+                failures += 1
+                self.log.warning("%s Still waiting for %s job %s.", error, self.kind, self.job_id)
+                delay = growing_delay(failures)
+            else:
+                if job.state.is_end:
+                    return self._event("ended", state=job.word)
+                if job.word != state:
+                    self.log.info("%s job %s is %s.", self.kind.capitalize(), self.job_id, job.word)
+                state, failures = job.word, 0
+                looks += 1
+                delay = next_poll(looks, self.poll_interval)
+            left = self.deadline - time.time()
+            if left <= 0:
+                return self._event("timeout", state=state)
+            await asyncio.sleep(min(delay, left))
+
+    def _event(self, status: str, *, state: str | None = None, message: str | None = None) -> dict[str, Any]:
+        return {"status": status, "job_id": self.job_id, "state": state, "message": message}

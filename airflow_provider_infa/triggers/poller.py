@@ -1,0 +1,61 @@
+"""One session and one small thread pool for all waits of one connection in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from airflow_provider_infa.idmc.jobs import JobKind, get_job
+from airflow_provider_infa.idmc.models import Job
+from airflow_provider_infa.idmc.session import Session
+from airflow_provider_infa.idmc.settings import Settings
+
+#: Requests in flight for one connection, and the most threads that a server which hangs can hold.
+THREADS = 4
+
+_pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], Poller] = {}
+
+
+class Poller:
+    """
+    Asks for the state of jobs from an event loop, through the same client that workers use.
+
+    Get one with :meth:`join`, give it back with :meth:`leave`. Waits of connections that resolve to the same settings
+    share one, and so one login; a changed password makes other settings, and so another one.
+
+    :param settings: Settings of the connection.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        # The trigger goes on after a failed poll, until its own deadline; a thread must not sleep in its stead.
+        # No masking: Airflow's call for it would block here, and a session id is never logged.
+        self._session = Session(replace(settings, retry_timeout=0.0), connections=THREADS)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="infa-poller")
+        self._waits = 0
+
+    @classmethod
+    def join(cls, settings: Settings) -> Poller:
+        """The poller for these settings in the running event loop; made by the first wait."""
+        key = (asyncio.get_running_loop(), settings)
+        poller = _pollers.get(key) or _pollers.setdefault(key, cls(settings))
+        poller._waits += 1
+        return poller
+
+    def leave(self) -> None:
+        """
+        Give the poller back; the last wait logs out.
+
+        Does not wait for that: it is called while a trigger is being cancelled, when nothing may be awaited.
+        """
+        self._waits -= 1
+        if self._waits == 0:
+            for key in [key for key, poller in _pollers.items() if poller is self]:
+                del _pollers[key]
+            self._threads.submit(self._session.close)
+            self._threads.shutdown(wait=False)
+
+    async def get_job(self, kind: JobKind, job_id: str) -> Job:
+        """State of a job; see :func:`airflow_provider_infa.idmc.jobs.get_job`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, get_job, self._session, kind, job_id)

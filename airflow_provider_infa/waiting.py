@@ -1,0 +1,183 @@
+"""Waiting for a job and telling how it ended: the one way that operators and sensors, deferred or not, share."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.errors import IdmcError, IdmcJobFailedError
+from airflow_provider_infa.idmc.jobs import JobKind, check_outcome, still_running, wait
+from airflow_provider_infa.idmc.models import Job, JobState
+from airflow_provider_infa.triggers.jobs import InfaJobTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
+
+log = logging.getLogger(__name__)
+
+#: Seconds after our own deadline at which Airflow ends a deferral, should the trigger be gone.
+BACKSTOP = 60.0
+
+
+@contextmanager
+def failing_for_good(*, soft_fail: bool = False) -> Iterator[None]:
+    """
+    Let errors that a retry can't mend fail the task at once.
+
+    :param soft_fail: Of a sensor. Airflow would turn the exception for that into a skip, and a wrong password must
+        not look like one; so the error itself is raised, and the task's retries apply.
+    """
+    try:
+        yield
+    except IdmcJobFailedError:
+        raise
+    except IdmcError as error:
+        if error.transient or soft_fail:
+            raise
+        raise AirflowFailException(str(error)) from error
+
+
+def deadline_after(timeout: float, execution_timeout: timedelta | None) -> float:
+    """
+    Wall-clock time at which a wait that begins now ends.
+
+    Airflow 3 no longer ends a deferral after ``execution_timeout``, so it is part of the deadline.
+
+    :param timeout: Seconds to wait at most.
+    :param execution_timeout: Of the task.
+    """
+    bounds = [timeout] if execution_timeout is None else [timeout, execution_timeout.total_seconds()]
+    return time.time() + min(bounds)
+
+
+def wait_for_job(
+    operator: BaseOperator,
+    hook: InfaHook,
+    kind: JobKind,
+    job_id: str,
+    *,
+    poll_interval: float,
+    timeout: float,
+    deferrable: bool,
+) -> None:
+    """
+    Return when the job has ended; or, if deferrable, leave the worker until then.
+
+    :param operator: The task; its ``execute_complete`` is called after a deferral.
+    :param hook: Hook of the org that runs the job.
+    :param kind: Export or import.
+    :param job_id: Job id.
+    :param poll_interval: Seconds between two looks once the job has run for a while.
+    :param timeout: Seconds to wait at most.
+    :param deferrable: Whether to defer.
+    :raises IdmcTimeoutError: If the job still runs at the deadline.
+    """
+    deadline = deadline_after(timeout, operator.execution_timeout)
+    if not deferrable:
+        wait(hook.get_conn(), kind, job_id, deadline=deadline, poll_interval=poll_interval)
+    elif not hook.get_job(kind, job_id).state.is_end:
+        defer(operator, hook.infa_conn_id, kind, job_id, poll_interval=poll_interval, deadline=deadline)
+
+
+def defer(
+    operator: BaseOperator, infa_conn_id: str, kind: JobKind, job_id: str, *, poll_interval: float, deadline: float
+) -> NoReturn:
+    """Leave the worker until the job has ended or the deadline has passed; see :func:`wait_for_job`."""
+    operator.defer(
+        trigger=InfaJobTrigger(infa_conn_id, kind.value, job_id, poll_interval, deadline),
+        method_name="execute_complete",
+        timeout=timedelta(seconds=max(0.0, deadline - time.time()) + BACKSTOP),
+    )
+    raise AssertionError("defer never returns")
+
+
+def job_of_event(event: dict[str, Any] | None, kind: JobKind) -> str:
+    """
+    The job that a trigger waited for, if it ended.
+
+    :param event: What the trigger yielded.
+    :param kind: Export or import.
+    :raises IdmcTimeoutError: If it still ran at the deadline.
+    :raises AirflowFailException: If IDMC's answer showed that waiting is pointless.
+    :raises RuntimeError: If the trigger failed, or the event is none of ours.
+    """
+    event = event or {}
+    status, job_id = event.get("status"), event.get("job_id")
+    if status == "ended" and job_id:
+        return str(job_id)
+    if status == "timeout" and job_id:
+        raise still_running(kind, str(job_id), event.get("state"))
+    if status == "refused":
+        raise IdmcError(str(event.get("message")))
+    raise RuntimeError(f"Waiting for {kind.value} job {job_id} failed: {event.get('message') or event!r}")
+
+
+def conclude(context: Context, hook: InfaHook, kind: JobKind, job_id: str, *, fail_on_warning: bool) -> dict[str, Any]:
+    """
+    Show what a job that has ended did, object by object, and fail if that is a failure.
+
+    Pushes the rows of all objects to XCom under ``objects``.
+
+    :param context: Of the task.
+    :param hook: Hook of the org that ran the job.
+    :param kind: Export or import.
+    :param job_id: Job id.
+    :param fail_on_warning: Whether a job that ended with a warning failed.
+    :return: Its summary.
+    :raises IdmcJobFailedError: If it failed.
+    """
+    job = hook.get_job(kind, job_id, expand=True)
+    summary = job.summary()
+    _show(job, kind, hook.org_name, summary["counts"])
+    context["ti"].xcom_push(key="objects", value=[result.row() for result in job.objects or ()])
+    log_text = ""
+    if job.outcome is not JobState.SUCCESSFUL:
+        log_text = _job_log(hook, kind, job_id)
+    check_outcome(job, kind, hook.org_name, fail_on_warning=fail_on_warning, log_text=log_text)
+    return summary
+
+
+def say_not_cancelled(kind: JobKind, job_id: str | None) -> None:
+    """Tell in ``on_kill`` what goes on without the task."""
+    if job_id:
+        log.warning("The task was stopped, but IDMC has no call to cancel an %s: job %s goes on.", kind.value, job_id)
+
+
+def _show(job: Job, kind: JobKind, org: str, counts: dict[str, int]) -> None:
+    numbers = ", ".join(f"{number} {name}" for name, number in counts.items() if number and name != "objects")
+    log.info(
+        "%s job %s in org %s ended %s: %s. %d objects%s.",
+        kind.value.capitalize(),
+        job.id,
+        org,
+        job.word,
+        job.message or "without a message",
+        counts["objects"],
+        f": {numbers}" if numbers else "",
+    )
+    if job.objects:
+        log.info("::group::Objects of %s job %s", kind.value, job.id)
+        for result in job.objects:
+            log.info("%-12s %-12s %s: %s", result.word, result.type, result.path, result.message or "-")
+        log.info("::endgroup::")
+
+
+def _job_log(hook: InfaHook, kind: JobKind, job_id: str) -> str:
+    try:
+        text = hook.get_job_log(kind, job_id)
+    except IdmcError as error:
+        # The failure to be reported is the job's, not that of fetching its log.
+        log.warning("The log of %s job %s could not be fetched: %s", kind.value, job_id, error)
+        return ""
+    log.info("::group::Log of %s job %s", kind.value, job_id)
+    for line in text.splitlines():
+        log.info("%s", line)
+    log.info("::endgroup::")
+    return text
