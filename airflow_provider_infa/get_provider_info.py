@@ -6,7 +6,7 @@ methods of the hook, which read the same table.
 """
 
 
-def get_provider_info() -> dict:  # bare, because "Any" would be an import
+def get_provider_info() -> dict[str, object]:
     """Metadata as Airflow's provider discovery wants it."""
     integration = "Informatica IDMC"
     return {

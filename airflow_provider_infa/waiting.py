@@ -165,7 +165,9 @@ def _show(job: Job, kind: JobKind, org: str, counts: dict[str, int]) -> None:
     if job.objects:
         log.info("::group::Objects of %s job %s", kind.value, job.id)
         for result in job.objects:
-            log.info("%-12s %-12s %s: %s", result.word, result.type, result.path, result.message or "-")
+            did = result.done or result.message or ""
+            moved = f" -> {result.target_path}" if result.target_path not in (None, result.path) else ""
+            log.info("%-11s %-12s %-12s %s%s", result.word, did, result.type, result.path, moved)
         log.info("::endgroup::")
 
 

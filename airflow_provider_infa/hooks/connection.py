@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_INFO: Any = get_provider_info()
 #: What the metadata says about our connection type.
-CONNECTION_TYPE: dict[str, Any] = get_provider_info()["connection-types"][0]
+CONNECTION_TYPE: dict[str, Any] = _INFO["connection-types"][0]
 FIELDS: dict[str, Any] = CONNECTION_TYPE["conn-fields"]
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 

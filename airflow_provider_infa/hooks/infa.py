@@ -61,7 +61,7 @@ class InfaHook(BaseHook):
         """
         if self._session is None:
             settings = settings_of(self.get_connection(self.infa_conn_id))
-            self._session = Session(settings, on_secret=mask_secret)
+            self._session = Session(settings, on_secret=mask)
         return self._session
 
     def close(self) -> None:
@@ -181,10 +181,14 @@ class InfaHook(BaseHook):
         return get_log(self.get_conn(), kind, id)
 
 
-def mask_secret(secret: str) -> None:
+def mask(secret: str) -> None:
     """Have Airflow mask a secret in all logs of this task."""
     try:
-        from airflow.sdk.log import mask_secret as mask
-    except ImportError:  # Airflow 2; common-compat offers it under one name only in its newest versions
-        from airflow.utils.log.secrets_masker import mask_secret as mask
-    mask(secret)
+        from airflow.sdk.log import mask_secret
+    except ImportError:
+        # Airflow 2. common-compat offers the function under one name only in its newest versions.
+        from airflow.utils.log.secrets_masker import mask_secret as mask_secret_2
+
+        mask_secret_2(secret)
+    else:
+        mask_secret(secret)

@@ -16,6 +16,7 @@ class IdmcError(Exception):
     :param status: HTTP status of the answer, if there was one.
     :param code: IDMC's error code, for example ``MigrationSvc_040``.
     :param request_id: IDMC's ``requestId`` of the failed call.
+    :param retry_after: Seconds that IDMC asked to wait.
     """
 
     #: Whether the same call, or the same task tried again later, can succeed without anyone changing anything.
@@ -28,11 +29,13 @@ class IdmcError(Exception):
         status: int | None = None,
         code: str | None = None,
         request_id: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.request_id = request_id
+        self.retry_after = retry_after
 
 
 class IdmcSettingsError(IdmcError, ValueError):

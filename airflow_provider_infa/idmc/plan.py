@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def missing(self) -> tuple[PlannedObject, ...]:
-        """What the target lacks and could have under another name: the obstacles, and connections about to be created."""
+        """What the target lacks and could have under another name: obstacles, and connections to be created."""
         return tuple(o for o in self.objects if o.argument)
 
     @property

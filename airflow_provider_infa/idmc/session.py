@@ -332,6 +332,7 @@ class Session:
             status=trouble.status,
             code=error.code if error else None,
             request_id=error.request_id if error else None,
+            retry_after=trouble.wait,
         )
 
     def _clean(self, text: str) -> str:

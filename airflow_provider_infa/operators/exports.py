@@ -173,7 +173,7 @@ class InfaDownloadPackageOperator(BaseOperator):
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook, temporary_file(name) as file:
             if not arguments.text(self.package_uri):
                 raise IdmcInputError("package_uri is empty: name the file to store the package in.")
-            download = hook.download_export_package(self.export_job_id, file)
+            download = hook.download_export_package(arguments.text(self.export_job_id) or "", file)
             package = read_package(file)
             publish(file, self.package_uri)
         self.log.info("Stored %s: %d objects, %d bytes.", self.package_uri, len(package.objects), download.size)

@@ -43,7 +43,9 @@ class InfaPlanImportOperator(BaseOperator):
     :param relax_checksum: Accept a package that was changed after the export.
     :param infa_conn_id: Airflow connection of the target org.
     :return: The plan: ``version``, ``hash``, ``package``, ``target_org``, ``import_specification``, ``counts``,
-        ``objects`` (each with ``source``, ``target``, ``action`` and ``reason``) and ``missing``.
+        ``objects`` (each with ``source``, ``target``, ``action`` and ``reason``) and ``missing``. XComs
+        ``import_specification`` and ``package_sha256`` hold these two by themselves, so that
+        ``plan.output["import_specification"]`` is what it reads like.
     """
 
     template_fields: Sequence[str] = (
@@ -119,7 +121,7 @@ class InfaPlanImportOperator(BaseOperator):
             if on_blocked == "fail":
                 plan.check()
         result = plan.to_json()
-        # Under keys of their own, so that plan.output["import_specification"] is what it reads like.
+        # plan.output["..."] in a DAG means the XCom of that key, not a member of the returned value.
         context["ti"].xcom_push(key="import_specification", value=result["import_specification"])
         context["ti"].xcom_push(key="package_sha256", value=result["package"]["sha256"])
         return result
@@ -263,7 +265,7 @@ class InfaStartImportOperator(BaseOperator):
             specification = arguments.mapping(self.import_specification, "import_specification")
             self.log.info("importSpecification: %s", json.dumps(specification, ensure_ascii=False))
             job = hook.start_import(
-                self.import_job_id,
+                arguments.text(self.import_job_id) or "",
                 name=arguments.text(self.name) or job_name(context),
                 import_specification=specification or None,
             )

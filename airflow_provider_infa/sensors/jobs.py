@@ -57,12 +57,12 @@ class InfaJobSensor(BaseSensorOperator):
                 return super().execute(context)
             with failing_for_good(soft_fail=self.soft_fail):
                 poke_interval = arguments.seconds(self.poke_interval, "poke_interval")
-                if result := self.poke(context):
+                if isinstance(result := self.poke(context), PokeReturnValue):
                     return result.xcom_value
                 deadline = deadline_after(float(self.timeout), self.execution_timeout)
                 defer(self, self.infa_conn_id, self.kind, self._job_id, poll_interval=poke_interval, deadline=deadline)
 
-    def poke(self, context: Context) -> PokeReturnValue | None:
+    def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once; the job's summary if it has ended."""
         hook = self._hook or InfaHook(self.infa_conn_id)
         with failing_for_good(soft_fail=self.soft_fail):
@@ -70,7 +70,7 @@ class InfaJobSensor(BaseSensorOperator):
             job = hook.get_job(self.kind, self._job_id)
             if not job.state.is_end:
                 self.log.info("%s job %s is %s.", self.kind.value.capitalize(), job.id, job.word)
-                return None
+                return False
             return PokeReturnValue(is_done=True, xcom_value=self._conclude(context, hook, job.id))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class InfaJobSensor(BaseSensorOperator):
 
     @property
     def _job_id(self) -> str:
-        return str(getattr(self, self.job_id_attr) or "")
+        return arguments.text(getattr(self, self.job_id_attr)) or ""
 
     def _conclude(self, context: Context, hook: InfaHook, job_id: str) -> dict[str, Any]:
         warning = arguments.flag(self.fail_on_warning, "fail_on_warning")

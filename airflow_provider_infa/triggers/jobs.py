@@ -85,7 +85,7 @@ class InfaJobTrigger(BaseTrigger):
                     raise
                 failures += 1
                 self.log.warning("%s Still waiting for %s job %s.", error, self.kind, self.job_id)
-                delay = growing_delay(failures)
+                delay = max(growing_delay(failures), error.retry_after or 0.0)
             else:
                 if job.state.is_end:
                     return self._event("ended", state=job.word)

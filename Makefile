@@ -1,0 +1,44 @@
+# Everything below sets itself up in .venv/ with nothing but Python 3.11+ and the package registry.
+PYTHON ?= python3
+AIRFLOW ?= 3.3.2
+MATRIX = 2.11.2 3.0.6 3.1.8 3.2.2 3.3.2
+RUN = .venv/$(AIRFLOW)/bin/python
+# Nothing is written beside the sources: a checkout stays clean.
+export PYTHONPYCACHEPREFIX = $(CURDIR)/.venv/pycache
+
+.PHONY: demo ui test test-slow test-matrix lint types bench clean
+.DEFAULT_GOAL = demo
+
+demo: ## Promote a release between two simulated orgs on real Airflow, step by step
+	@$(PYTHON) tools/environments.py $(AIRFLOW)
+	@$(RUN) tools/demo.py
+
+ui: ## The same orgs and a real Airflow UI, until Ctrl-C
+	@$(PYTHON) tools/environments.py $(AIRFLOW)
+	@$(RUN) tools/ui.py
+
+test: ## The fast tests on the newest Airflow
+	@$(PYTHON) tools/environments.py $(AIRFLOW)
+	$(RUN) -m pytest -m "not slow" tests
+
+test-slow: ## Example DAGs, scheduler and triggerer for real
+	@$(PYTHON) tools/environments.py $(AIRFLOW)
+	$(RUN) -m pytest -m slow tests
+
+test-matrix: ## The Airflow tests, fast and slow, on every supported Airflow
+	@$(PYTHON) tools/environments.py $(MATRIX)
+	@set -e; for version in $(MATRIX); do \
+	  echo "== Airflow $$version"; .venv/$$version/bin/python -m pytest -q tests/airflow; done
+
+lint: ## Style, and types in the whole package
+	@$(PYTHON) tools/environments.py --lint $(AIRFLOW)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+bench: ## Measure against the alternatives
+	@$(PYTHON) tools/environments.py $(AIRFLOW)
+	$(RUN) -m benchmarks.plan
+
+clean: ## Remove everything that make made
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

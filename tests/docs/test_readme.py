@@ -1,0 +1,95 @@
+"""What README shows works when it is pasted, and what it says of commands and names is true."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_infa.simulator import Simulator
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def environment(simulator: Simulator, home: Path) -> dict[str, str]:
+    connections = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(c) for name, c in simulator.connections.items()}
+    return os.environ | connections | {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+
+
+def test_hook_example_prints_the_assets(tmp_path: Path) -> None:
+    code = next(block for block in BLOCKS if "InfaHook" in block)
+    with Simulator() as simulator:
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment(simulator, tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert simulator.sessions("dev")["open"] == 0
+    assert run.returncode == 0, run.stderr
+    assert "MTT Sales/mt_orders" in run.stdout
+    assert "DEV_AGENTS" in run.stdout
+
+
+@pytest.mark.slow
+def test_dag_promotes_when_pasted(tmp_path: Path) -> None:
+    code = next(block for block in BLOCKS if "with DAG(" in block)
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "pasted.py").write_text(code)
+    with Simulator() as simulator:
+        env = environment(simulator, tmp_path) | {"AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags")}
+        for command in (["db", "migrate"], ["dags", "test", "promote_release"]):
+            run = subprocess.run(
+                [sys.executable, "-m", "airflow", *command], env=env, capture_output=True, text=True, timeout=110
+            )
+            assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]
+        jobs = [job for job in simulator.jobs("test") if job["kind"] == "import"]
+        assert [job["state"] for job in jobs] == ["SUCCESSFUL"]
+        assert {"Sales/tf_sales_daily", "Sales/Staging/mt load customers"} <= {
+            a["path"] for a in simulator.assets("test")
+        }
+
+
+@pytest.mark.slow
+def test_demo_shows_the_promotion_and_cleans_up(tmp_path: Path) -> None:
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "demo.py")], env=env, capture_output=True, text=True, timeout=170
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    for step in ("list_objects", "export", "plan", "upload", "start_import", "wait"):
+        assert f"\n{step}\n" in run.stdout
+    for line in (
+        r"SUCCESSFUL +created +TASKFLOW +Sales/tf_sales_daily",
+        r"SUCCESSFUL +overwritten +MTT +Sales/mt_orders",
+        r"SUCCESSFUL +reused +Connection +ora_dev -> ora_test",
+    ):
+        assert re.search(line, run.stdout), run.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_in_the_table_exist() -> None:
+    names = re.findall(r"`((?:operators|sensors)\.\w+)\.(Infa\w+)`", README)
+    assert len(names) >= 9
+    for module, name in names:
+        assert hasattr(import_module(f"airflow_provider_infa.{module}"), name), name
+
+
+def test_links_lead_somewhere() -> None:
+    for file in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):
+            assert (file.parent / link).exists(), f"{file.name}: {link}"
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"`?make (\w[\w-]*)", README)) - {"both"} <= targets
