@@ -1,0 +1,183 @@
+"""Reads and checks uploaded packages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from airflow_provider_infa.simulator import catalog, documents, entries, errors, properties, wire
+from airflow_provider_infa.simulator.entries import Content
+from airflow_provider_infa.simulator.package import CHECKSUMS, CONTENTS, MANIFEST, PAYLOAD
+
+_CHUNK = 1 << 20
+# The simulator reads only small files into memory; a larger main file is no package of ours or of IDMC.
+_LARGEST = 64 << 20
+
+
+@dataclass(frozen=True)
+class PackagedObject:
+    """One object of a package: ``path`` is written as the objects resource writes it."""
+
+    guid: str
+    path: str
+    type: str
+    content: Content
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return self.content.name
+
+    @property
+    def is_system(self) -> bool:
+        """Whether the object lives outside projects."""
+        return self.type in catalog.SYSTEM
+
+    @property
+    def is_container(self) -> bool:
+        """Whether the object is a project or folder."""
+        return self.type in catalog.CONTAINERS
+
+    @property
+    def job_path(self) -> str | None:
+        """The parent as job results write it."""
+        return None if self.is_system else "/" + self.path.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that passed the checks; ``objects`` by the id that they have in it."""
+
+    source_org_id: str | None
+    source_org_name: str | None
+    objects: Mapping[str, PackagedObject]
+    checksum_valid: bool
+
+
+def read_package(file: Path, *, relax: bool) -> Package:
+    """Read an uploaded package.
+
+    :param relax: let changed content in. Even then the checksum file must exist and mappings must be
+        unchanged (recorded in client code).
+    :raises ApiError: 400 with a MigrationSvc code.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _read(archive, relax=relax)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+        raise errors.bad_package(f"no ZIP file: {error}") from None
+
+
+def _read(archive: zipfile.ZipFile, *, relax: bool) -> Package:
+    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    _check_names(archive, names)
+    for name in (MANIFEST, CHECKSUMS):
+        if name not in names:
+            raise errors.bad_package(f"{name} is missing")
+    wrong = _wrong_checksums(archive, names)
+    if wrong and not relax:
+        raise errors.bad_checksum(wrong)
+    if frozen := [name for name in wrong if name.endswith(".DTEMPLATE.zip")]:
+        raise errors.frozen_content(frozen)
+    try:
+        manifest = json.loads(archive.read(MANIFEST))
+        rows = manifest["exportedObjects"]
+        by_entry = {_entry_of(row): str(row["objectGuid"]) for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise errors.bad_package(f"{MANIFEST} cannot be read: {error}") from None
+    listed = set(by_entry.values())
+    objects: dict[str, PackagedObject] = {}
+    for name in names:
+        if name.startswith(("Explore/", "SYS/")):
+            found = _read_object(archive, name, by_entry.get(name))
+            # A file that the manifest does not list is no part of the import.
+            if found.guid in listed:
+                objects[found.guid] = found
+    if lost := sorted(listed - objects.keys()):
+        raise errors.bad_package(f"no file for the objects {', '.join(lost[:5])}")
+    return Package(manifest.get("sourceOrgId"), manifest.get("sourceOrgName"), objects, not wrong)
+
+
+def _check_names(archive: zipfile.ZipFile, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise errors.bad_package("a file is in it twice")
+    for name in names:
+        if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name:
+            raise errors.bad_package(f"the path {name} leads out of it")
+    if any(info.flag_bits & 1 for info in archive.infolist()):
+        raise errors.bad_package("it is encrypted")
+
+
+def _wrong_checksums(archive: zipfile.ZipFile, names: list[str]) -> list[str]:
+    """Return the files whose hash is wrong or missing, and the hashes whose file is missing.
+
+    Keys that are bare ids belong to the system project and folder, which have no file (captured in infapy
+    docs, 2021).
+    """
+    try:
+        known = properties.load(archive.read(CHECKSUMS))
+    except ValueError as error:
+        raise errors.bad_package(f"{CHECKSUMS} cannot be read: {error}") from None
+    covered = [n for n in names if n != CHECKSUMS and not (n.startswith(CONTENTS) and "/" not in n)]
+    wrong = [name for name in covered if known.get(name) != _hash(archive, name)]
+    return wrong + [key for key in known if key not in names and not wire.is_id(key)]
+
+
+def _hash(archive: zipfile.ZipFile, name: str) -> str:
+    digest = hashlib.sha256()
+    with archive.open(name) as entry:
+        while chunk := entry.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest().upper()
+
+
+def _entry_of(row: Mapping[str, Any]) -> str:
+    """Return the file that a row of the manifest means."""
+    type_ = str(row["objectType"])
+    ending = "json" if type_ in catalog.CONTAINERS else "xml" if type_ in catalog.XML_TYPES else "zip"
+    return f"{row['path']}/{row['objectName']}.{type_}.{ending}".lstrip("/")
+
+
+def _read_object(archive: zipfile.ZipFile, name: str, listed_guid: str | None) -> PackagedObject:
+    """Read an object from its own file: what the manifest tells about it has no effect (recorded in client
+    code).
+    """
+    stem, _, ending = name.rpartition(".")
+    stem, _, type_ = stem.rpartition(".")
+    if type_ not in catalog.CONTAINERS | catalog.SYSTEM and type_ != type_.upper():
+        raise errors.bad_package(f"{name} is of no known type")
+    try:
+        with archive.open(name) as entry:
+            content = _content(entry, archive.getinfo(name).file_size, type_, ending)
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, zipfile.BadZipFile) as error:
+        raise errors.bad_package(f"{name} cannot be read: {error}") from None
+    guid = content.guid or listed_guid
+    if guid is None:
+        raise errors.bad_package(f"{name} has no id")
+    folder = stem.partition("/")[2].rpartition("/")[0]
+    return PackagedObject(guid, f"{folder}/{content.name}".lstrip("/"), type_, content)
+
+
+def _content(entry: IO[bytes], size: int, type_: str, ending: str) -> Content:
+    if ending == "zip":
+        with zipfile.ZipFile(entry) as inner:
+            sizes = {info.filename: info.file_size for info in inner.infolist()}
+            payload = sizes.get(PAYLOAD, 0)
+
+            def read(name: str) -> bytes | None:
+                if name not in sizes:
+                    return None
+                if sizes[name] > _LARGEST:
+                    raise ValueError(f"{name} is too large")
+                return inner.read(name)
+
+            return entries.read_inner(type_, read, payload if payload > len(entries.PREVIEW) else 0)
+    if size > _LARGEST:
+        raise ValueError("too large")
+    return documents.read_container(entry.read()) if ending == "json" else documents.read_xml(entry.read())
