@@ -9,48 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPlanBlockedError
+from airflow_provider_infa.idmc.errors import IdmcPlanBlockedError
 from airflow_provider_infa.idmc.imports import check_conflict_resolution
 from airflow_provider_infa.idmc.jobs import mapping_argument
-from airflow_provider_infa.idmc.models import CONNECTION, FOLDER, PROJECT, RUNTIME_ENVIRONMENT, Asset, same_type
+from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Asset, same_type
 from airflow_provider_infa.idmc.objects import lookup
 from airflow_provider_infa.idmc.package import Package, PackageObject
 from airflow_provider_infa.idmc.session import Session
+from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, select
 
 #: Version of the plan's layout, raised when a reader of plans has to change.
 VERSION = 1
 CREATE, OVERWRITE, REUSE, MAP, BLOCKED = ACTIONS = ("create", "overwrite", "reuse", "map", "blocked")
 #: Dependents named in a reason.
 SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """
-    What the user wants an import to do.
-
-    :param default_conflict_resolution: For assets that exist in the target: ``OVERWRITE`` or ``REUSE``.
-    :param conflict_resolutions: Exceptions from the default. Keys are ids in the package, paths or type codes; the
-        first of these that fits an asset wins. Values are ``OVERWRITE``, ``REUSE``, or an object with any fields of
-        IDMC's ``objectSpecification`` (``conflictResolution``, ``targetObjectId``, ``additionalProviderFlags``, ...),
-        which are passed through as they stand.
-    :param include_objects: Import only these: ids in the package, paths, or rows with ``id`` or ``path`` and ``type``.
-        A project or folder stands for all that lies in it.
-    :param runtime_environments: Name in the source org to name in the target org.
-    :param connections: Name in the source org to name in the target org; connector type and version must be the same.
-    :param projects: Project or folder path in the source org to that in the target org.
-    """
-
-    default_conflict_resolution: str = "OVERWRITE"
-    conflict_resolutions: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
-    include_objects: Sequence[str | Mapping[str, str]] = ()
-    runtime_environments: Mapping[str, str] = field(default_factory=dict)
-    connections: Mapping[str, str] = field(default_factory=dict)
-    projects: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,29 +152,28 @@ def plan_import(session: Session, package: Package, wishes: Wishes) -> Plan:
     """
     check_conflict_resolution(wishes.default_conflict_resolution or None, "default_conflict_resolution")
     default = wishes.default_conflict_resolution or "OVERWRITE"
-    included = _included(package, wishes.include_objects)
-    covered = _covered(package, included)
-    chosen = _with_needed(package, covered)
-    rules = _rules(package, wishes.conflict_resolutions)
-    references = [_target_reference(o, wishes, rules.get(o.id, {})) for o in chosen]
+    chosen = select(package, wishes)
     login = session.login()
     org = login.org_name
-    found = lookup(session, references, ignore_missing=True)
-    landing = Counter(_landing(o, ref) for o, ref in zip(chosen, references, strict=True))
+    found = lookup(session, [c.reference for c in chosen], ignore_missing=True)
+    landing = Counter(map(_landing, chosen, found))
 
     planned = []
-    for o, ref, asset in zip(chosen, references, found, strict=True):
-        if not _is_asset(o):
+    for c, asset in zip(chosen, found, strict=True):
+        o, ref = c.object, c.reference
+        if not is_asset(o):
             planned.append(_plan_fixed(o, asset, ref["path"], wishes, _users(o, package), org))
-        elif landing[_landing(o, ref)] > 1:
-            reason = f"Another object of the package would land on {ref['path']!r} as well."
-            planned.append(PlannedObject(o, None, ref["path"], BLOCKED, reason, argument="another value for projects."))
+        elif landing[_landing(c, asset)] > 1:
+            place = asset.path if asset else ref["path"]
+            reason = f"Another object of the package would land on {place!r} as well."
+            fix = "other values for projects, or another targetObjectId in conflict_resolutions."
+            planned.append(PlannedObject(o, asset.id if asset else None, place, BLOCKED, reason, argument=fix))
         else:
-            planned.append(_plan_asset(o, asset, ref, rules.get(o.id, {}), default, o.id in covered, org))
+            planned.append(_plan_asset(c, asset, default, org))
 
     specification: dict[str, Any] = {"defaultConflictResolution": default}
     if wishes.include_objects:
-        specification["includeObjects"] = included
+        specification["includeObjects"] = included(package, wishes.include_objects)
     if entries := [{"sourceObjectId": p.source.id, **p.specification} for p in planned if p.specification]:
         specification["objectSpecification"] = entries
     return Plan(package, login.org_id, org, tuple(planned), specification)
@@ -229,15 +204,8 @@ def _plan_fixed(
     return PlannedObject(o, None, wanted, CREATE, f"Org {org} does not have it.")
 
 
-def _plan_asset(
-    o: PackageObject,
-    asset: Asset | None,
-    ref: Mapping[str, str],
-    rule: Mapping[str, Any],
-    default: str,
-    is_included: bool,
-    org: str,
-) -> PlannedObject:
+def _plan_asset(c: Chosen, asset: Asset | None, default: str, org: str) -> PlannedObject:
+    o, ref, rule = c.object, c.reference, c.rule
     if "targetObjectId" in rule:
         if asset is None:
             reason = f"conflict_resolutions maps it to the id {ref['id']!r}, which org {org} does not have."
@@ -245,28 +213,17 @@ def _plan_asset(
                 o, None, o.path, BLOCKED, reason, argument="another targetObjectId in conflict_resolutions."
             )
         return PlannedObject(o, asset.id, asset.path, MAP, f"conflict_resolutions maps it to {asset.path!r}.", rule)
+    if asset is None and not c.is_brought:
+        reason = f"Something included needs it, org {org} does not have it, and include_objects does not name it."
+        return PlannedObject(o, None, ref["path"], BLOCKED, reason, argument=f"include_objects to name {o.path!r} too.")
     if asset is None:
         return PlannedObject(o, None, ref["path"], CREATE, f"Org {org} does not have it.", rule)
-    if not is_included:
-        # Informatica's page "Starting an import job": what is included brings dependents only if they are missing.
+    if not c.is_included:
         return PlannedObject(o, asset.id, asset.path, REUSE, f"Org {org} has it, and include_objects does not name it.")
     resolution = rule.get("conflictResolution", default)
     source = "conflict_resolutions" if "conflictResolution" in rule else "default_conflict_resolution"
     action = OVERWRITE if resolution == "OVERWRITE" else REUSE
     return PlannedObject(o, asset.id, asset.path, action, f"Org {org} has it, and {source} says {resolution}.", rule)
-
-
-def _is_asset(o: PackageObject) -> bool:
-    return not any(same_type(o.type, fixed) for fixed in (PROJECT, FOLDER, CONNECTION, RUNTIME_ENVIRONMENT))
-
-
-def _is_container(o: PackageObject) -> bool:
-    return same_type(o.type, PROJECT) or same_type(o.type, FOLDER)
-
-
-def _is_root(o: PackageObject) -> bool:
-    """Whether an object lies in no container: projects, and what lookup knows by its bare name."""
-    return "/" not in o.path or same_type(o.type, CONNECTION) or same_type(o.type, RUNTIME_ENVIRONMENT)
 
 
 def _users(o: PackageObject, package: Package) -> str:
@@ -276,88 +233,11 @@ def _users(o: PackageObject, package: Package) -> str:
     return f", needed by {', '.join(users[:SHOWN])}{more}" if users else ""
 
 
-def _landing(o: PackageObject, ref: Mapping[str, str]) -> tuple[str, str]:
+def _landing(c: Chosen, asset: Asset | None) -> tuple[str, str]:
     """Where an object would end up; two assets of a package must not end up in the same place."""
-    return (ref.get("path") or ref["id"], o.type.upper()) if _is_asset(o) else ("", o.id)
-
-
-def _target_reference(o: PackageObject, wishes: Wishes, rule: Mapping[str, Any]) -> dict[str, str]:
-    """What to look up in the target org for an object of the package."""
-    if rule.get("targetObjectId"):
-        return {"id": str(rule["targetObjectId"])}
-    if same_type(o.type, CONNECTION) or same_type(o.type, RUNTIME_ENVIRONMENT):
-        names: Mapping[str, str] = getattr(wishes, mapping_argument(o.type))
-        return {"path": names.get(o.path, o.path), "type": o.type}
-    # The longest mapped container decides, so that a folder can go elsewhere than its project.
-    path = o.path
-    for end in range(len(parts := o.path.split("/")), 0, -1):
-        container = "/".join(parts[:end])
-        if container in wishes.projects and (end < len(parts) or _is_container(o)):
-            path = "/".join([wishes.projects[container], *parts[end:]])
-            break
-    return {"path": path, "type": (FOLDER if "/" in path else PROJECT) if _is_container(o) else o.type}
-
-
-def _included(package: Package, include: Sequence[str | Mapping[str, str]]) -> list[str]:
-    """Ids of the objects to import, as asked for; all of them if nothing was."""
-    if not include:
-        return [o.id for o in package.objects]
-    ids: dict[str, None] = {}
-    unknown = []
-    for item in include:
-        wanted = item if isinstance(item, str) else item.get("id") or item.get("path") or ""
-        kind = None if isinstance(item, str) or item.get("id") else item.get("type")
-        hits = [o.id for o in package.objects if wanted in (o.id, o.path) and (kind is None or same_type(o.type, kind))]
-        ids |= dict.fromkeys(hits)
-        if not hits:
-            unknown.append(repr(wanted or item))
-    if unknown:
-        raise IdmcInputError(
-            f"include_objects names what package {package.path.name} does not hold: {', '.join(unknown)}."
-        )
-    return list(ids)
-
-
-def _covered(package: Package, included: Iterable[str]) -> set[str]:
-    """Ids of the included objects and of everything that lies in the included containers."""
-    containers = tuple(f"{o.path}/" for o in package.objects if o.id in set(included) and _is_container(o))
-    inside = (
-        {o.id for o in package.objects if not _is_root(o) and o.path.startswith(containers)} if containers else set()
-    )
-    return inside | set(included)
-
-
-def _with_needed(package: Package, covered: Iterable[str]) -> list[PackageObject]:
-    """The covered objects, what they depend on, and the containers of all that; in the package's order."""
-    by_id = {o.id: o for o in package.objects}
-    containers = {o.path: o.id for o in package.objects if _is_container(o)}
-    needed = set(covered)
-    rest = list(needed)
-    while rest:
-        o = by_id[rest.pop()]
-        parent = () if _is_root(o) else (containers.get(o.path.rpartition("/")[0]),)
-        new = {id for id in (*o.refs, *parent) if id in by_id and id not in needed}
-        needed |= new
-        rest += new
-    return [o for o in package.objects if o.id in needed]
-
-
-def _rules(package: Package, wishes: Mapping[str, str | Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The rule for each asset that has one, by its id, in the words of ``objectSpecification``."""
-    rules = {key: {"conflictResolution": rule} if isinstance(rule, str) else dict(rule) for key, rule in wishes.items()}
-    for key, rule in rules.items():
-        check_conflict_resolution(rule.get("conflictResolution"), f"conflict_resolutions[{key!r}]")
-        hits = [o for o in package.objects if key in (o.id, o.path) or same_type(o.type, key)]
-        if fixed := next((o for o in hits if not _is_asset(o)), None):
-            raise IdmcInputError(
-                f"conflict_resolutions names the {fixed.type} {fixed.path!r}: IDMC takes conflict rules for assets "
-                f"only. Map it with {mapping_argument(fixed.type)} instead."
-            )
-        # A rule for a type holds for whatever comes along; one for an object that isn't there is a slip.
-        if not hits and ("/" in key or len(key) == 22):
-            raise IdmcInputError(
-                f"conflict_resolutions names {key!r}, which package {package.path.name} does not hold."
-            )
-    by_type = {key.upper(): rule for key, rule in rules.items()}
-    chosen = ((o.id, rules.get(o.id) or rules.get(o.path) or by_type.get(o.type.upper())) for o in package.objects)
-    return {id: rule for id, rule in chosen if rule}
+    if not is_asset(c.object):
+        return "source", c.object.id
+    if asset is not None:
+        return "target", asset.id
+    # One that maps to an id which the target lacks lands nowhere.
+    return c.object.type.upper(), c.reference.get("path", c.object.id)

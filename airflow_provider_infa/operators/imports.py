@@ -13,7 +13,8 @@ from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcPackageError
 from airflow_provider_infa.idmc.jobs import JobKind
 from airflow_provider_infa.idmc.package import read_package
-from airflow_provider_infa.idmc.plan import BLOCKED, Plan, Wishes, plan_import
+from airflow_provider_infa.idmc.plan import BLOCKED, Plan, plan_import
+from airflow_provider_infa.idmc.wishes import Wishes
 from airflow_provider_infa.operators.exports import RECOMMENDED_OBJECTS, job_name
 from airflow_provider_infa.storage import local_package
 from airflow_provider_infa.waiting import conclude, failing_for_good, job_of_event, say_not_cancelled, wait_for_job

@@ -1,0 +1,189 @@
+"""What the user wants an import to do, and which objects of a package that concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_infa.idmc.errors import IdmcInputError
+from airflow_provider_infa.idmc.imports import check_conflict_resolution
+from airflow_provider_infa.idmc.jobs import mapping_argument
+from airflow_provider_infa.idmc.models import CONNECTION, FOLDER, PROJECT, RUNTIME_ENVIRONMENT, same_type
+from airflow_provider_infa.idmc.package import Package, PackageObject
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """
+    What the user wants an import to do.
+
+    :param default_conflict_resolution: For assets that exist in the target: ``OVERWRITE`` or ``REUSE``.
+    :param conflict_resolutions: Exceptions from the default. Keys are ids in the package, paths or type codes; the
+        first of these that fits an asset wins. Values are ``OVERWRITE``, ``REUSE``, or an object with any fields of
+        IDMC's ``objectSpecification`` (``conflictResolution``, ``targetObjectId``, ``additionalProviderFlags``, ...),
+        which are passed through as they stand.
+    :param include_objects: Import only these: ids in the package, paths, or rows with ``id`` or ``path`` and ``type``.
+        A project or folder stands for all that lies in it.
+    :param runtime_environments: Name in the source org to name in the target org.
+    :param connections: Name in the source org to name in the target org; connector type and version must be the same.
+    :param projects: Project or folder path in the source org to that in the target org.
+    """
+
+    default_conflict_resolution: str = "OVERWRITE"
+    conflict_resolutions: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
+    include_objects: Sequence[str | Mapping[str, str]] = ()
+    runtime_environments: Mapping[str, str] = field(default_factory=dict)
+    connections: Mapping[str, str] = field(default_factory=dict)
+    projects: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """
+    An object of the package that the import concerns.
+
+    :param object: The object.
+    :param reference: What to look up in the target org for it.
+    :param rule: Its conflict rule, in the words of IDMC's ``objectSpecification``; empty if it has none.
+    :param is_included: Whether it is among what is to be imported, by itself or by lying in something that is.
+    :param is_brought: Whether IDMC also imports it, if the target org lacks it.
+    """
+
+    object: PackageObject
+    reference: Mapping[str, str]
+    rule: Mapping[str, Any]
+    is_included: bool
+    is_brought: bool
+
+
+def select(package: Package, wishes: Wishes) -> list[Chosen]:
+    """
+    What the import concerns: the included objects, what they depend on, and the containers of all that.
+
+    :raises IdmcInputError: If a wish names an object that the package does not hold, or asks for what IDMC can't do.
+    """
+    ids = included(package, wishes.include_objects)
+    covered = _covered(package, ids)
+    # Informatica's page "Starting an import job": an included project brings its assets and the dependents that are
+    # missing in the target; an included asset brings its missing containers and nothing else.
+    by_id = {o.id: o for o in package.objects}
+    containers = [id for id in ids if is_container(by_id[id])]
+    brought = covered | {o.id for o in _with_needed(package, _covered(package, containers))}
+    rules = _rules(package, wishes.conflict_resolutions)
+    _check_projects(package, wishes.projects)
+    return [
+        Chosen(o, _target_reference(o, wishes, rule), rule, o.id in covered, o.id in brought)
+        for o in _with_needed(package, covered)
+        for rule in [rules.get(o.id, {})]
+    ]
+
+
+def is_asset(o: PackageObject) -> bool:
+    return not any(same_type(o.type, fixed) for fixed in (PROJECT, FOLDER, CONNECTION, RUNTIME_ENVIRONMENT))
+
+
+def is_container(o: PackageObject) -> bool:
+    return same_type(o.type, PROJECT) or same_type(o.type, FOLDER)
+
+
+def is_root(o: PackageObject) -> bool:
+    """Whether an object lies in no container: projects, and what lookup knows by its bare name."""
+    return "/" not in o.path or same_type(o.type, CONNECTION) or same_type(o.type, RUNTIME_ENVIRONMENT)
+
+
+def _target_reference(o: PackageObject, wishes: Wishes, rule: Mapping[str, Any]) -> dict[str, str]:
+    """What to look up in the target org for an object of the package."""
+    if rule.get("targetObjectId"):
+        return {"id": str(rule["targetObjectId"])}
+    if same_type(o.type, CONNECTION) or same_type(o.type, RUNTIME_ENVIRONMENT):
+        names: Mapping[str, str] = getattr(wishes, mapping_argument(o.type))
+        return {"path": names.get(o.path, o.path), "type": o.type}
+    # The longest mapped container decides, so that a folder can go elsewhere than its project.
+    path = o.path
+    for end in range(len(parts := o.path.split("/")), 0, -1):
+        container = "/".join(parts[:end])
+        if container in wishes.projects and (end < len(parts) or is_container(o)):
+            path = "/".join([wishes.projects[container], *parts[end:]])
+            break
+    return {"path": path, "type": (FOLDER if "/" in path else PROJECT) if is_container(o) else o.type}
+
+
+def included(package: Package, include: Sequence[str | Mapping[str, str]]) -> list[str]:
+    """
+    Ids of the objects to import, as asked for; all of them if nothing was.
+
+    :raises IdmcInputError: If the package does not hold one of them.
+    """
+    if not include:
+        return [o.id for o in package.objects]
+    ids: dict[str, None] = {}
+    unknown = []
+    for item in include:
+        wanted = item if isinstance(item, str) else item.get("id") or item.get("path") or ""
+        kind = None if isinstance(item, str) or item.get("id") else item.get("type")
+        hits = [o.id for o in package.objects if wanted in (o.id, o.path) and (kind is None or same_type(o.type, kind))]
+        ids |= dict.fromkeys(hits)
+        if not hits:
+            unknown.append(repr(wanted or item))
+    if unknown:
+        raise IdmcInputError(
+            f"include_objects names what package {package.path.name} does not hold: {', '.join(unknown)}."
+        )
+    return list(ids)
+
+
+def _covered(package: Package, included: Collection[str]) -> set[str]:
+    """Ids of the included objects and of everything that lies in the included containers."""
+    covered = set(included)
+    containers = tuple(f"{o.path}/" for o in package.objects if o.id in covered and is_container(o))
+    return covered | {o.id for o in package.objects if not is_root(o) and o.path.startswith(containers)}
+
+
+def _with_needed(package: Package, covered: Iterable[str]) -> list[PackageObject]:
+    """The covered objects, what they depend on, and the containers of all that; in the package's order."""
+    by_id = {o.id: o for o in package.objects}
+    containers = {o.path: o.id for o in package.objects if is_container(o)}
+    needed = set(covered)
+    rest = list(needed)
+    while rest:
+        o = by_id[rest.pop()]
+        parent = () if is_root(o) else (containers.get(o.path.rpartition("/")[0]),)
+        new = {id for id in (*o.refs, *parent) if id in by_id and id not in needed}
+        needed |= new
+        rest += new
+    return [o for o in package.objects if o.id in needed]
+
+
+def _check_projects(package: Package, projects: Mapping[str, str]) -> None:
+    """Refuse a mapping that the specification can't express; one that concerns nothing in the package is none."""
+    containers = {o.path for o in package.objects if is_container(o)}
+    for path in projects:
+        if path not in containers and any(o.path.startswith(f"{path}/") for o in package.objects if not is_root(o)):
+            raise IdmcInputError(
+                f"projects maps {path!r}, but package {package.path.name} holds only what is in it, not the project or folder "
+                "itself, so IDMC can't map it. Export with include_dependencies=True."
+            )
+
+
+def _rules(package: Package, wishes: Mapping[str, str | Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The rule for each asset that has one, by its id, in the words of ``objectSpecification``."""
+    rules = {key: {"conflictResolution": rule} if isinstance(rule, str) else dict(rule) for key, rule in wishes.items()}
+    for key, rule in rules.items():
+        check_conflict_resolution(rule.get("conflictResolution"), f"conflict_resolutions[{key!r}]")
+        if "sourceObjectId" in rule:
+            raise IdmcInputError(f"conflict_resolutions[{key!r}] has a sourceObjectId; the key alone names the object.")
+        hits = [o for o in package.objects if key in (o.id, o.path) or same_type(o.type, key)]
+        if fixed := next((o for o in hits if not is_asset(o)), None):
+            raise IdmcInputError(
+                f"conflict_resolutions names the {fixed.type} {fixed.path!r}: IDMC takes conflict rules for assets "
+                f"only. Map it with {mapping_argument(fixed.type)} instead."
+            )
+        # A rule for a type holds for whatever comes along; one for an object that isn't there is a slip.
+        if not hits and ("/" in key or len(key) == 22):
+            raise IdmcInputError(
+                f"conflict_resolutions names {key!r}, which package {package.path.name} does not hold."
+            )
+    by_type = {key.upper(): rule for key, rule in rules.items()}
+    chosen = ((o.id, rules.get(o.id) or rules.get(o.path) or by_type.get(o.type.upper())) for o in package.objects)
+    return {id: rule for id, rule in chosen if rule}
