@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -56,7 +56,7 @@ def read_error(text: str) -> ErrorBody | None:
     """
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict):
         return None
@@ -76,10 +76,17 @@ def read_error(text: str) -> ErrorBody | None:
     return ErrorBody(word("code"), message, word("requestId"))
 
 
-def first_words(text: str, length: int = 160) -> str:
-    """The beginning of a page or text as one readable line: without markup, styles and scripts."""
+def first_words(text: str, length: int = 160, redact: Callable[[str], str] = str) -> str:
+    """
+    The beginning of a page or text as one readable line: without markup, styles and scripts.
+
+    :param text: The text.
+    :param length: So many characters at most.
+    :param redact: Takes secrets out; before the markup goes, and again before the line is cut.
+    """
+    text = redact(text)
     text = re.sub(r"(?is)<(script|style)\b.*?(</\1\s*>|$)|<!--.*?(-->|$)|<[^>]*(>|$)", " ", text[:20_000])
-    line = " ".join(html.unescape(text).split())
+    line = redact(" ".join(html.unescape(text).split()))
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
@@ -97,7 +104,7 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=timezone.utc)

@@ -14,7 +14,8 @@ class IdmcError(Exception):
 
     :param message: What failed, on what, and what to do next.
     :param status: HTTP status of the answer, if there was one.
-    :param code: IDMC's error code, for example ``MigrationSvc_040``.
+    :param code: IDMC's error code, for example ``MigrationSvc_040``; empty if IDMC gave none, None if the answer was
+        not IDMC's, but a gateway's, say.
     :param request_id: IDMC's ``requestId`` of the failed call.
     :param retry_after: Seconds that IDMC asked to wait.
     """

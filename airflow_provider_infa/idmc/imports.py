@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_infa.idmc.answers import expect, member, optional
 from airflow_provider_infa.idmc.errors import (
+    IdmcAnswerError,
     IdmcInputError,
     IdmcOutcomeUnknownError,
     IdmcPackageError,
@@ -85,8 +86,7 @@ def start_import(
     lost: IdmcOutcomeUnknownError | None = None
     for _ in range(START_TRIES):
         try:
-            answer = session.post_json(job_path(JobKind.IMPORT, job_id), body, kind=Kind.ONCE)
-            return Job.from_wire(answer, "the import job"), True
+            return _send_start(session, job_id, body), True
         except IdmcOutcomeUnknownError as error:
             log.warning("%s. Asking for the state of import job %s before anything is sent again.", error, job_id)
             lost = error
@@ -101,6 +101,15 @@ def start_import(
         f"Import job {job_id} was started {START_TRIES} times without an answer, and IDMC says that it is not started. "
         f"Last: {lost}"
     )
+
+
+def _send_start(session: Session, job_id: str, body: Mapping[str, Any]) -> Job:
+    answer = session.post_json(job_path(JobKind.IMPORT, job_id), body, kind=Kind.ONCE)
+    try:
+        return Job.from_wire(answer, "the import job")
+    except IdmcAnswerError as error:
+        # IDMC took the start and said something that tells nothing of the job.
+        raise IdmcOutcomeUnknownError(str(error)) from None
 
 
 def _settled(session: Session, job_id: str, sleep: Callable[[float], None]) -> Job:

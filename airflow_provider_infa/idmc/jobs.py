@@ -21,11 +21,9 @@ SHOWN = 20
 
 #: ``> OIE_008 ERROR <time> Object [/SYS/ora] of type [Connection] id [1B8w] is missing the following dependencies``,
 #: then the missing ones as ``[name//SYS]``. Seen in a comment of 2024-03-15 on Informatica's page "Starting an import
-#: job".
-_MISSING = re.compile(
-    r"OIE_008\b[^\[]*\[(?P<object>[^\]]*)\][^\[]*\[(?P<type>[^\]]*)\].*?dependencies[^\[]*(?P<names>(\[[^\]]+//[^\]]*\][\s,]*)+)",
-    re.S,
-)
+#: job". Matched within one entry of the log, up to the next code.
+_MISSING = re.compile(r"Object \[(?P<object>[^\]]*)\] of type \[(?P<type>[^\]]*)\].*?dependencies(?P<names>.*)", re.S)
+_NAME = re.compile(r"\[([^\]/]+)//([^\]]*)\]")
 
 
 class JobKind(str, Enum):
@@ -139,18 +137,18 @@ def explain(log_text: str, org: str) -> list[str]:
     :param org: Name of the target org.
     """
     lines: dict[str, None] = {}
-    for match in _MISSING.finditer(log_text):
-        for name in re.findall(r"\[([^\]]+?)//[^\]]*\]", match["names"]):
-            # A connection depends on its runtime environment; what else needs something from /SYS may mean either.
-            argument = (
-                "runtime_environments"
-                if same_type(match["type"], CONNECTION)
-                else "connections or runtime_environments"
-            )
-            lines[
-                f"OIE_008: {match['type']} {match['object']} needs {name!r}, which org {org} does not have. "
-                f"Map it when planning the import: {argument}={{{name!r}: '<name in {org}>'}}."
-            ] = None
+    for entry in re.split(r"(?=\bOIE_\d{3}\b)", log_text):
+        if not entry.startswith("OIE_008") or not (match := _MISSING.search(entry)):
+            continue
+        for name, place in _NAME.findall(match["names"]):
+            need = f"OIE_008: {match['type']} {match['object']} needs {name!r}, which org {org} does not have."
+            if place == "SYS":
+                # A connection depends on its runtime environment; for anything else it may be either.
+                is_connection = same_type(match["type"], CONNECTION)
+                argument = "runtime_environments" if is_connection else "connections or runtime_environments"
+                lines[f"{need} Map it when planning the import: {argument}={{{name!r}: '<name in {org}>'}}."] = None
+            else:
+                lines[f"{need} Export it too: it lies in {place}."] = None
     return list(lines)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from urllib.parse import quote
 
 from airflow_provider_infa.idmc.answers import expect, optional
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcRequestError
+from airflow_provider_infa.idmc.errors import IdmcError, IdmcInputError, IdmcNotFoundError, IdmcRequestError
 from airflow_provider_infa.idmc.models import Asset, Reference
 from airflow_provider_infa.idmc.session import Session
 
@@ -102,7 +102,8 @@ def list_objects(
     """
     if limit is not None and limit < 1:
         raise IdmcInputError(f"limit must be at least 1, not {limit}.")
-    kinds = [types] if isinstance(types, str) else list(dict.fromkeys(types or [None]))  # type: ignore[list-item]
+    names = [types] if isinstance(types, str) else list(types or [])
+    kinds: list[str | None] = list({name.upper(): name for name in names}.values()) or [None]
     queries = [
         build_query(
             type=kind,
@@ -139,7 +140,7 @@ def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
         first_count = count if first_count is None else first_count
         for entry in entries:
             asset = Asset.from_wire(entry)
-            if asset.id not in seen:
+            if asset.id not in seen and (limit is None or len(seen) < limit):
                 seen.add(asset.id)
                 yield asset
         skip += len(entries)
@@ -197,11 +198,9 @@ def _lookup(session: Session, refs: Sequence[Mapping[str, str]]) -> list[Asset]:
     """
     try:
         answer = expect(session.post_json("/lookup", {"objects": list(refs)}), dict, "the answer to lookup")
-    except IdmcRequestError as error:
+    except (IdmcNotFoundError, IdmcRequestError) as error:
         if not _says_missing(error):
             raise
-    except IdmcNotFoundError:
-        pass
     else:
         entries = optional(answer, "objects", list, "the answer to lookup") or []
         return [Asset.from_wire(entry, "an object of lookup") for entry in entries if entry]
@@ -251,8 +250,13 @@ def _name(ref: Mapping[str, str]) -> str:
     return f"object with id {ref['id']!r}" if "id" in ref else f"{ref['type']} {ref['path']!r}"
 
 
-def _says_missing(error: IdmcRequestError) -> bool:
-    return bool(re.search(r"not (be )?found|(does|do) not exist|no such|cannot find|could not find", str(error), re.I))
+def _says_missing(error: IdmcError) -> bool:
+    """Whether an error of IDMC, not of a gateway in between, says that an object is missing."""
+    if error.code is None:
+        return False
+    return isinstance(error, IdmcNotFoundError) or bool(
+        re.search(r"not (be )?found|(does|do) not exist|no such|cannot find|could not find", str(error), re.I)
+    )
 
 
 def _time(value: datetime | str, name: str) -> str:
@@ -264,5 +268,8 @@ def _time(value: datetime | str, name: str) -> str:
             raise IdmcInputError(f"{name} {value!r} is no time; write it like 2026-01-31T12:00:00Z.") from None
     if value.tzinfo is None:
         raise IdmcInputError(f"{name} {value.isoformat()!r} has no time zone; write it like 2026-01-31T12:00:00Z.")
-    value = value.astimezone(timezone.utc)
+    try:
+        value = value.astimezone(timezone.utc)
+    except OverflowError:
+        raise IdmcInputError(f"{name} {value.isoformat()!r} is out of range.") from None
     return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 10_000:02d}Z"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from airflow_provider_infa.idmc.answers import expect, member, optional
 from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcPackageError
@@ -89,33 +90,19 @@ def read_package(path: Path, *, relax_checksum: bool = False) -> Package:
         if the manifest or the checksums are missing or can't be read, or if a file does not match its checksum;
         the message names the file.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = _safe_entries(archive)
-            manifest = _manifest(archive, names)
-            name, org_id, org_name = (
-                optional(manifest, key, str, MANIFEST) for key in ("name", "sourceOrgId", "sourceOrgName")
-            )
-            objects = tuple(_objects(manifest))
-            _verify(archive, names, relax_checksum)
-    except zipfile.BadZipFile as error:
-        raise IdmcPackageError(f"Package {path.name} is no ZIP file, or is cut off: {error}.") from None
-    except (zlib.error, EOFError, RuntimeError, NotImplementedError, UnicodeDecodeError) as error:
-        raise IdmcPackageError(f"Package {path.name} is damaged: {error}.") from None
-    except _Refused as error:
-        raise IdmcPackageError(f"Package {path.name} is refused: {error}.") from None
-    except IdmcAnswerError as error:
-        raise IdmcPackageError(f"Package {path.name} has a manifest that can't be read: {error}") from None
-    if not objects:
-        raise IdmcPackageError(f"Package {path.name} holds no objects.")
-    digest = hashlib.sha256()
     with path.open("rb") as file:
+        name, org_id, org_name, objects = _read(path, file, relax_checksum)
+        file.seek(0)
+        digest = hashlib.sha256()
         while chunk := file.read(CHUNK):
             digest.update(chunk)
+        size = file.tell()
+    if not objects:
+        raise IdmcPackageError(f"Package {path.name} holds no objects.")
     return Package(
         path=path,
         sha256=digest.hexdigest(),
-        size=path.stat().st_size,
+        size=size,
         name=name,
         source_org_id=org_id,
         source_org_name=org_name,
@@ -125,6 +112,31 @@ def read_package(path: Path, *, relax_checksum: bool = False) -> Package:
 
 class _Refused(Exception):
     """What is wrong with the package, without its name."""
+
+
+def _read(
+    path: Path, file: BinaryIO, relax_checksum: bool
+) -> tuple[str | None, str | None, str | None, tuple[PackageObject, ...]]:
+    """Job name, org id, org name and objects of a package whose content is what its checksums say."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = _safe_entries(archive)
+            manifest = _manifest(archive, names)
+            name, org_id, org_name = (
+                optional(manifest, key, str, MANIFEST) for key in ("name", "sourceOrgId", "sourceOrgName")
+            )
+            objects = tuple(_objects(manifest))
+            _verify(archive, names, relax_checksum)
+            return name, org_id, org_name, objects
+    except zipfile.BadZipFile as error:
+        raise IdmcPackageError(f"Package {path.name} is no ZIP file, or is cut off: {error}.") from None
+    except _Refused as error:
+        raise IdmcPackageError(f"Package {path.name} is refused: {error}.") from None
+    except IdmcAnswerError as error:
+        raise IdmcPackageError(f"Package {path.name} has a manifest that can't be read: {error}") from None
+    except (zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, UnicodeDecodeError) as error:
+        # What zipfile lets through for broken headers and data: an offset before the file, a codec's own error.
+        raise IdmcPackageError(f"Package {path.name} is damaged: {error}.") from None
 
 
 def _safe_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

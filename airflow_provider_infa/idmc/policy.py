@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+#: Codes that refuse a login, whatever the status: documented as 403, seen as 400, and for the last one nobody tells.
+#: Sources: Informatica's page "Error object", and change notes of iics-cli (2026).
+LOGIN_REFUSALS = ("UI_10000", "IDS_085", "IDS_086")
 #: A growing delay starts with about this many seconds ...
 FIRST_DELAY = 0.5
 #: ... and never grows beyond about this many.
@@ -68,15 +71,18 @@ class Decision:
     delay: float = 0.0
 
 
-def judge(status: int, text: str, *, readable: bool) -> Failure | None:
+def judge(status: int, text: str, *, readable: bool, code: str | None = None) -> Failure | None:
     """
     Tell what is wrong with an answer.
 
     :param status: HTTP status.
     :param text: The beginning of the body as text; may be empty for a success.
     :param readable: Whether the body is what the call was to return: JSON that parses, a log, a package.
+    :param code: IDMC's error code, if the body holds one.
     :return: None for a good answer.
     """
+    if code in LOGIN_REFUSALS:
+        return Failure.REFUSED
     refused = status >= 400 or not readable
     # Informatica's pages on objects, export, import and users promise no status for throttling, only these words.
     if status == 429 or (refused and "too many requests" in text.lower()):
@@ -127,7 +133,8 @@ def next_step(
         return Decision(Step.ASK_STATE)
     if failure is Failure.SERVER_ERROR and tries >= SERVER_ERROR_TRIES:
         return Decision(Step.GIVE_UP)
-    delay = growing_delay(tries, rng) if retry_after is None else max(0.0, retry_after)
+    # An answer that asks to come back after no time at all must not make a hot loop.
+    delay = retry_after if retry_after and retry_after > 0 else growing_delay(tries, rng)
     if elapsed + delay > retry_timeout:
         return Decision(Step.GIVE_UP)
     return Decision(Step.REPEAT, delay)

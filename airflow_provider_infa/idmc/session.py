@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from airflow_provider_infa.idmc import errors
 from airflow_provider_infa.idmc.answers import member, optional
-from airflow_provider_infa.idmc.policy import Failure, Kind, Step, next_step
+from airflow_provider_infa.idmc.policy import LOGIN_REFUSALS, Failure, Kind, Step, next_step
 from airflow_provider_infa.idmc.settings import Settings, is_trusted_api_base
 from airflow_provider_infa.idmc.transport import (
     Download,
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: A call that had to log in so often without getting through is given up, even if other calls got through.
 RENEWALS = 5
+#: Secrets that are looked for in what servers write: the password, and the newest session ids.
+REMEMBERED_SECRETS = 50
 LOGIN_PATH = "/saas/public/core/v3/login"
 LOGOUT_PATH = "/saas/public/core/v3/logout"
 API_PATH = "/public/core/v3"
@@ -87,6 +92,9 @@ class Session:
         self._lock = threading.RLock()
         self._login: Login | None = None
         self._refused: errors.IdmcAuthenticationError | None = None
+        #: Logins in a row whose sessions never got a call through.
+        self._useless_logins = 0
+        self._secrets: deque[str] = deque([settings.password], maxlen=REMEMBERED_SECRETS)
 
     def __enter__(self) -> Session:
         return self
@@ -228,12 +236,17 @@ class Session:
             nonlocal renewals
             with self._lock:
                 # Another thread may have renewed already; then its login serves this call as well.
-                if self._login is used:
+                if used is not None and self._login is used:
+                    self._useless_logins = 0 if used.accepted else self._useless_logins + 1
                     self._login = None
                     renewals += 1
 
         def session_was_good() -> bool:
-            return renewals == 0 or (renewals < RENEWALS and used is not None and used.accepted)
+            with self._lock:
+                if used is None or self._login is not used:
+                    return True  # another thread has renewed meanwhile, or is at it
+                # One more login is worth it unless the last one, too, got nothing through.
+                return renewals < RENEWALS and (used.accepted or self._useless_logins == 0)
 
         return self._persist(f"{method} {API_PATH}{path}", kind, attempt, renew, session_was_good)
 
@@ -257,32 +270,35 @@ class Session:
         return login
 
     def _read_login(self, answer: Any) -> Login:
-        what = "the login's answer"
-        if not isinstance(answer, dict):
+        try:
+            user = member(answer if isinstance(answer, dict) else {}, "userInfo", dict, "")
+            session_id = member(user, "sessionId", str, "")
+            bases = [member(product, "baseApiUrl", str, "") for product in member(answer, "products", list, "")]
+            org_id = optional(user, "orgId", str, "") or ""
+            name, org_name = optional(user, "name", str, ""), optional(user, "orgName", str, "")
+        except (errors.IdmcAnswerError, AttributeError):
+            bases = []
+        if not bases:
+            # Nothing of the answer is shown, because a session id may be anywhere in it.
             raise errors.IdmcAnswerError(
-                f"{self.settings.login_url} answered the login with {type(answer).__name__}, not an object."
+                f"{self.settings.login_url} answered the login with something unexpected: it has to name "
+                "userInfo.sessionId and products[].baseApiUrl. Is this the address of an IDMC login host?"
             )
-        user = member(answer, "userInfo", dict, what)
-        session_id = member(user, "sessionId", str, what)
+        self._secrets.insert(1, session_id)
         if self._on_secret is not None:
             self._on_secret(session_id)
-        products = member(answer, "products", list, what)
-        bases = [p["baseApiUrl"] for p in products if isinstance(p, dict) and isinstance(p.get("baseApiUrl"), str)]
-        if not bases:
-            raise errors.IdmcAnswerError(f"{self.settings.login_url} named no baseApiUrl in the login's answer.")
         api_base = bases[0].rstrip("/")
         if not is_trusted_api_base(api_base, self.settings.login_url):
             raise errors.IdmcAnswerError(
-                f"{self.settings.login_url} named {api_base!r} as its API host. The session is not sent there: it must "
-                "be https in the domain of the login host."
+                f"{self.settings.login_url} named {self._clean(api_base)!r} as its API host. The session is not sent "
+                "there: it must be https in the domain of the login host."
             )
-        org_id = optional(user, "orgId", str, what) or ""
         return Login(
             session_id=session_id,
             api_base=api_base,
-            user=optional(user, "name", str, what) or self.settings.username,
+            user=name or self.settings.username,
             org_id=org_id,
-            org_name=optional(user, "orgName", str, what) or org_id,
+            org_name=org_name or org_id,
         )
 
     def _persist(
@@ -316,41 +332,42 @@ class Session:
                     log.info("%s: the session is no longer accepted, logging in again.", what)
                     renew()
                 elif decision.step is Step.REPEAT:
-                    log.warning("%s: %s. Trying again in %.1f s.", what, self._clean(trouble.detail), decision.delay)
+                    log.warning("%s: %s. Trying again in %.1f s.", what, trouble.tell(self._clean), decision.delay)
                     self._sleep(decision.delay)
                 else:
                     raise self._error(what, kind, trouble, decision.step, tries) from None
 
     def _error(self, what: str, kind: Kind, trouble: Trouble, step: Step, tries: int) -> errors.IdmcError:
         org = f" in org {self._login.org_name}" if self._login is not None else ""
-        message = self._clean(f"{what}{org}: {trouble.detail}")
+        message = f"{what}{org}: {trouble.tell(self._clean)}"
         if tries > 1 and trouble.failure is not Failure.REFUSED:
             message += f" (given up after {tries} tries)"
-        error = trouble.error
-        return _error_class(kind, trouble, step)(
+        error = trouble.error(self._clean)
+        return _error_class(kind, trouble, step, error.code if error else None)(
             message,
             status=trouble.status,
-            code=error.code if error else None,
+            code=(error.code or "") if error else None,
             request_id=error.request_id if error else None,
             retry_after=trouble.wait,
         )
 
     def _clean(self, text: str) -> str:
         """Take secrets out of a text that a server wrote, should it echo them."""
-        login = self._login
-        for secret in (self.settings.password, login.session_id if login else ""):
-            if secret:
-                text = text.replace(secret, "***")
+        for secret in list(self._secrets):
+            for form in {secret, html.escape(secret), quote(secret), json.dumps(secret)[1:-1]} if secret else ():
+                text = text.replace(form, "***")
         return text
 
 
-def _error_class(kind: Kind, trouble: Trouble, step: Step) -> type[errors.IdmcError]:
+def _error_class(kind: Kind, trouble: Trouble, step: Step, code: str | None) -> type[errors.IdmcError]:
     if step is Step.ASK_STATE:
         return errors.IdmcOutcomeUnknownError
     if trouble.final is not None:
         return trouble.final
     status = trouble.status or 0
-    if trouble.failure is Failure.UNAUTHORIZED or (kind is Kind.LOGIN and status in (400, 403)):
+    if trouble.failure is Failure.UNAUTHORIZED or (
+        kind is Kind.LOGIN and (status in (400, 403) or code in LOGIN_REFUSALS)
+    ):
         return errors.IdmcAuthenticationError
     if trouble.failure is Failure.REFUSED:
         if 300 <= status < 400:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -49,13 +50,18 @@ def login_url(
         if not region:
             raise IdmcSettingsError("Neither Region nor Host is set, so there is no login host.")
         return f"https://{login_host(region)}"
+    host = host.strip()
+    if is_ipv6(host):
+        host = f"[{host}]"  # Airflow takes the brackets off when it reads a URI
     try:
         parts = urlsplit(host if "//" in host else f"//{host}")
         name, port = parts.hostname, parts.port or port
     except ValueError as error:
         raise IdmcSettingsError(f"Host {host!r} is no address: {error}.") from None
-    if not name or parts.username or parts.password:
+    if not name or parts.username or parts.password or not is_host(name):
         raise IdmcSettingsError("Host must be a host name or an address like https://dm-us.informaticacloud.com.")
+    if port is not None and not 0 < port < 65536:
+        raise IdmcSettingsError(f"Port {port} is out of range.")
     scheme = (parts.scheme or schema or ("http" if is_loopback(name) else "https")).lower()
     if scheme not in ("http", "https"):
         raise IdmcSettingsError(f"Host {host!r}: the scheme must be https, not {scheme!r}.")
@@ -63,6 +69,21 @@ def login_url(
         raise IdmcSettingsError(f"Host {host!r}: plain http would send the password in the clear; use https.")
     shown = f"[{name}]" if ":" in name else name
     return f"{scheme}://{shown}:{port}" if port else f"{scheme}://{shown}"
+
+
+def is_host(name: str) -> bool:
+    """
+    Whether a text is a plain host name or address.
+
+    Parsers of URLs do not agree about anything else: what looks like a harmless host to one is user information or a
+    path to another, and the password would go elsewhere than the check thinks.
+    """
+    return is_ipv6(name) or re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?", name) is not None
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether a text is an IPv6 address without brackets."""
+    return ":" in text and _is_address(text)
 
 
 def is_loopback(host: str) -> bool:
@@ -91,10 +112,18 @@ def is_trusted_api_base(api_base: str, login: str) -> bool:
         api_port = api.port  # reading it is what checks it
     except ValueError:
         return False
-    if api.username or api.password or api_port == 0 or not api_host:
+    if api.username or api.password or api_port == 0 or not is_host(api_host):
         return False
     if is_loopback(api_host) or is_loopback(home_host):
         return is_loopback(api_host) and is_loopback(home_host) and api.scheme in ("http", "https")
+    # The parent of dm-us.informaticacloud.com; an address, or a name without a parent of its own, has none.
     parent = home_host.partition(".")[2]
-    domain = parent if "." in parent else home_host
+    domain = parent if "." in parent and not _is_address(home_host) else home_host
     return api.scheme == "https" and (api_host in (home_host, domain) or api_host.endswith(f".{domain}"))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False

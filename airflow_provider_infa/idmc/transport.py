@@ -12,14 +12,14 @@ import json
 import logging
 import threading
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow_provider_infa import __version__
-from airflow_provider_infa.idmc.answers import first_words, read_error, retry_after
+from airflow_provider_infa.idmc.answers import ErrorBody, first_words, read_error, retry_after
 from airflow_provider_infa.idmc.errors import IdmcError, IdmcPackageError, IdmcSettingsError
 from airflow_provider_infa.idmc.policy import Failure, judge
 from airflow_provider_infa.idmc.settings import Settings
@@ -41,9 +41,9 @@ class Trouble(Exception):
     An exchange that did not bring a good answer.
 
     :param failure: What happened, for :func:`~airflow_provider_infa.idmc.policy.next_step`.
-    :param detail: The same in words for a person.
+    :param what: The same in words for a person; what the server wrote is added by :meth:`tell`.
     :param status: HTTP status, if an answer came.
-    :param text: Beginning of the body of that answer.
+    :param text: What the server wrote, or the beginning of it. May hold secrets.
     :param wait: Seconds that the answer asked to wait.
     :param final: Error class to give up with, where the failure alone does not tell.
     """
@@ -51,20 +51,29 @@ class Trouble(Exception):
     def __init__(
         self,
         failure: Failure,
-        detail: str,
+        what: str,
         *,
         status: int | None = None,
         text: str = "",
         wait: float | None = None,
         final: type[IdmcError] | None = None,
     ) -> None:
-        super().__init__(detail)
+        super().__init__(what)
         self.failure = failure
-        self.detail = detail
+        self.what = what
         self.status = status
-        self.error = read_error(text)
+        self.text = text
         self.wait = wait
         self.final = final
+
+    def error(self, redact: Callable[[str], str]) -> ErrorBody | None:
+        """IDMC's error body, if there is one. :param redact: Takes secrets out of a text."""
+        return read_error(redact(self.text))
+
+    def tell(self, redact: Callable[[str], str]) -> str:
+        """What happened and what the server wrote, in one line. :param redact: Takes secrets out of a text."""
+        said = redact(str(self.error(redact) or "")) or first_words(self.text, redact=redact)
+        return f"{redact(self.what)}: {said}" if said else redact(self.what)
 
 
 @dataclass(frozen=True)
@@ -180,20 +189,24 @@ def check(response: requests.Response, text: str, *, readable: bool) -> None:
     :raises Trouble: If it is no good answer.
     """
     status = response.status_code
-    if status < 300 and len(text) < PAGE and (error := read_error(text)):
+    error = read_error(text) if status >= 300 or len(text) < PAGE else None
+    if error and status < 300:
         # Seen in scripts against v2: an error body under a good status. It is no result, whatever the status says.
-        status = 429 if "too many requests" in str(error).lower() else 400
-    failure = judge(status, text, readable=readable)
+        status = 400
+    failure = judge(status, text, readable=readable, code=error.code if error else None)
     if failure is None:
         return
+    what = f"HTTP {response.status_code}"
     if 300 <= status < 400:
-        target = urlsplit(response.headers.get("Location", "")).netloc or "another place"
-        detail = f"HTTP {status} redirects to {target}, which is not followed with a session or password"
-    else:
-        said = str(read_error(text) or "") or first_words(text)
-        what = "an unreadable answer" if status < 300 else ""
-        detail = " ".join(filter(None, [f"HTTP {status}", what])) + (f": {said}" if said else " without a message")
-    raise Trouble(failure, detail, status=status, text=text, wait=retry_after(response.headers.get("Retry-After")))
+        # Nothing is shown of it, as such a page only repeats the address, which can hold anything.
+        target = urlsplit(response.headers.get("Location", "")).netloc.rpartition("@")[2] or "another place"
+        text = ""
+        what += f" redirects to {target}, which is not followed with a session or password"
+    elif not error and status < 300:
+        what += " with an unreadable answer"
+    elif not text.strip():
+        what += " without a message"
+    raise Trouble(failure, what, status=status, text=text, wait=retry_after(response.headers.get("Retry-After")))
 
 
 def read_json(response: requests.Response) -> Any:
@@ -203,7 +216,7 @@ def read_json(response: requests.Response) -> Any:
         return None
     try:
         data, readable = json.loads(text), True
-    except ValueError:
+    except (ValueError, RecursionError):
         data, readable = None, False
     check(response, text, readable=readable)
     return data
@@ -226,17 +239,12 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
 
     def read(response: requests.Response) -> Download:
         chunks = response.iter_content(CHUNK)
-        head = next(chunks, b"")
-        is_zip = head[:2] == b"PK"
-        if response.status_code != 200 or not is_zip:
-            text = head[:PAGE].decode("utf-8", "replace")
-            looks_like_page = not head or text.lstrip()[:1] in ("<", "{")
+        head = _at_least(4, chunks)  # a chunked answer may come byte by byte
+        if response.status_code != 200 or head[:2] != b"PK":
+            text = (head + _at_least(PAGE, chunks))[:PAGE].decode("utf-8", "replace")
+            looks_like_page = not text or text.lstrip()[:1] in ("<", "{")
             check(response, text, readable=not looks_like_page)
-            raise Trouble(
-                Failure.SERVER_ERROR,
-                f"the package is not a ZIP file; it begins with: {first_words(text, 60)!r}",
-                final=IdmcPackageError,
-            )
+            raise Trouble(Failure.SERVER_ERROR, "the package is no ZIP file", text=text, final=IdmcPackageError)
         digest, size = hashlib.sha256(head), len(head)
         with target.open("wb") as file:
             file.write(head)
@@ -257,6 +265,13 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
         return Download(target, size, digest.hexdigest())
 
     return read
+
+
+def _at_least(size: int, chunks: Iterator[bytes]) -> bytes:
+    data = b""
+    while len(data) < size and (chunk := next(chunks, b"")):
+        data += chunk
+    return data
 
 
 def multipart(field: str, filename: str, file: BinaryIO) -> tuple[Any, dict[str, str]]:

@@ -161,8 +161,8 @@ def _check_projects(package: Package, projects: Mapping[str, str]) -> None:
     for path in projects:
         if path not in containers and any(o.path.startswith(f"{path}/") for o in package.objects if not is_root(o)):
             raise IdmcInputError(
-                f"projects maps {path!r}, but package {package.path.name} holds only what is in it, not the project or folder "
-                "itself, so IDMC can't map it. Export with include_dependencies=True."
+                f"projects maps {path!r}, but package {package.path.name} holds only what is in it, not the project or "
+                "folder itself, so IDMC can't map it. Export with include_dependencies=True."
             )
 
 
