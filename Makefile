@@ -19,16 +19,16 @@ ui: ## The same orgs and a real Airflow UI, until Ctrl-C
 
 test: ## The fast tests on the newest Airflow
 	@$(PYTHON) tools/environments.py $(AIRFLOW)
-	$(RUN) -m pytest -m "not slow" tests
+	$(RUN) -m pytest -q -n auto -m "not slow" tests
 
 test-slow: ## Example DAGs, scheduler and triggerer for real
 	@$(PYTHON) tools/environments.py $(AIRFLOW)
-	$(RUN) -m pytest -m slow tests
+	$(RUN) -m pytest -q -m slow tests
 
 test-matrix: ## The Airflow tests, fast and slow, on every supported Airflow
 	@$(PYTHON) tools/environments.py $(MATRIX)
 	@set -e; for version in $(MATRIX); do \
-	  echo "== Airflow $$version"; .venv/$$version/bin/python -m pytest -q tests/airflow; done
+	  echo "== Airflow $$version"; .venv/$$version/bin/python -m pytest -q -n auto tests/airflow; done
 
 lint: ## Style, and types in the whole package
 	@$(PYTHON) tools/environments.py --lint $(AIRFLOW)

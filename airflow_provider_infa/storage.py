@@ -36,7 +36,7 @@ def publish(file: Path, uri: str) -> str:
     :return: The URI.
     """
     target = _object_path(uri)
-    if target.protocol != "file":
+    if not _is_local(target):
         # Object stores show an object only when its upload is complete.
         target.fs.put_file(str(file), target.path)
         return uri
@@ -62,7 +62,7 @@ def local_copy(uri: str) -> Iterator[Path]:
     source = _object_path(uri)
     if not source.exists():
         raise IdmcNotFoundError(f"There is no file {uri!r}.")
-    if source.protocol == "file":
+    if _is_local(source):
         yield Path(source.path)
         return
     with temporary_file(Path(source.path).name) as file:
@@ -117,6 +117,11 @@ def read_rows(uri: str) -> list[Any]:
             return [json.loads(line) for line in lines if line.strip()]
         except ValueError as error:
             raise IdmcInputError(f"{uri!r} holds no JSON lines: {error}.") from None
+
+
+def _is_local(path: Any) -> bool:
+    """Whether a path is one of this machine; without a scheme, its protocol is empty on some versions."""
+    return path.protocol in ("file", "local", "")
 
 
 def _object_path(uri: str) -> Any:

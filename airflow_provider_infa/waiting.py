@@ -26,18 +26,25 @@ log = logging.getLogger(__name__)
 BACKSTOP = 60.0
 
 
+class InfaJobFailedError(IdmcJobFailedError, AirflowFailException):
+    """A job failed, and a retry would only look at the same failed job again."""
+
+
 @contextmanager
-def failing_for_good(*, soft_fail: bool = False) -> Iterator[None]:
+def failing_for_good(*, soft_fail: bool = False, job_is_retried: bool = False) -> Iterator[None]:
     """
     Let errors that a retry can't mend fail the task at once.
 
-    :param soft_fail: Of a sensor. Airflow would turn the exception for that into a skip, and a wrong password must
-        not look like one; so the error itself is raised, and the task's retries apply.
+    :param soft_fail: Of a sensor. Airflow would turn the exception for that into a skip, and neither a wrong password
+        nor a failed import must look like one; so the error itself is raised, and the task's retries apply.
+    :param job_is_retried: Whether a retry of the task runs another job, so that a failed one can be mended by it.
     """
     try:
         yield
-    except IdmcJobFailedError:
-        raise
+    except IdmcJobFailedError as error:
+        if job_is_retried or soft_fail:
+            raise
+        raise InfaJobFailedError(str(error)) from None
     except IdmcError as error:
         if error.transient or soft_fail:
             raise

@@ -63,18 +63,17 @@ def settings_of(conn: Connection) -> Settings:
 
 def form_widgets() -> dict[str, Any]:
     """Widgets of the form for Airflow before 3.2, made from the metadata."""
-    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget, Select2Widget
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from flask_babel import lazy_gettext
-    from wtforms import BooleanField, SelectField, StringField
+    from wtforms import BooleanField, StringField
 
     def widget(field: dict[str, Any]) -> Any:
-        label, description = lazy_gettext(field["label"]), field.get("description", "")
-        schema = field["schema"]
-        if "enum" in schema:
-            choices = ["", *schema["enum"]]
-            return SelectField(label, description=description, choices=choices, widget=Select2Widget())
+        label, description, schema = lazy_gettext(field["label"]), field.get("description", ""), field["schema"]
         if "boolean" in schema["type"]:
             return BooleanField(label, description=description, default=schema.get("default"))
+        # Airflow drops a hook whose form has any other class of field, a choice for example.
+        if "enum" in schema:
+            description += f" One of {', '.join(schema['enum'])}."
         return StringField(label, description=description, widget=BS3TextFieldWidget())
 
     return {name: widget(field) for name, field in FIELDS.items()}

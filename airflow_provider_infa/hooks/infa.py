@@ -13,6 +13,7 @@ from airflow_provider_infa.idmc import exports, imports, objects
 from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import JobKind, get_job, get_log
 from airflow_provider_infa.idmc.models import Asset, Job, Reference
+from airflow_provider_infa.idmc.package import Package, read_package
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.transport import Download
 
@@ -134,9 +135,16 @@ class InfaHook(BaseHook):
         """
         return exports.download_package(self.get_conn(), id, Path(path))
 
-    def upload_import_package(self, path: str | Path, *, relax_checksum: bool = False) -> str:
-        """Upload a package, return the job id; see :func:`airflow_provider_infa.idmc.imports.upload_package`."""
-        return imports.upload_package(self.get_conn(), Path(path), relax_checksum=relax_checksum)
+    def upload_import_package(self, path: str | Path | Package, *, relax_checksum: bool = False) -> str:
+        """
+        Verify a package and upload it; see :func:`airflow_provider_infa.idmc.imports.upload_package`.
+
+        :param path: The ZIP file, or a package that is verified already.
+        :param relax_checksum: Accept a package that was changed after the export, and have IDMC accept it.
+        :return: Import job id.
+        """
+        package = path if isinstance(path, Package) else read_package(Path(path), relax_checksum=relax_checksum)
+        return imports.upload_package(self.get_conn(), package.path, relax_checksum=relax_checksum)
 
     def start_import(
         self, id: str, name: str | None = None, import_specification: Mapping[str, Any] | None = None

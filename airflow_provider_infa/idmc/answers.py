@@ -111,6 +111,9 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
     return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
 
 
+_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "a number", bool: "true or false"}
+
+
 def expect(data: Any, kind: type[T], what: str) -> T:
     """
     Return ``data`` if it is of the expected kind.
@@ -122,7 +125,7 @@ def expect(data: Any, kind: type[T], what: str) -> T:
     """
     if not isinstance(data, kind):
         raise IdmcAnswerError(
-            f"IDMC answered something unexpected: {what} is no {kind.__name__} but {first_words(repr(data), 80)}."
+            f"{what} should be {_NAMES.get(kind, kind.__name__)} but is {first_words(repr(data), 80)}."
         )
     return data
 

@@ -11,7 +11,10 @@ from typing import Any
 from airflow_provider_infa.idmc.answers import expect, member, optional
 from airflow_provider_infa.idmc.errors import (
     IdmcAnswerError,
+    IdmcConflictError,
+    IdmcError,
     IdmcInputError,
+    IdmcNotFoundError,
     IdmcOutcomeUnknownError,
     IdmcPackageError,
     IdmcRequestError,
@@ -67,39 +70,43 @@ def start_import(
 
     :param session: Session with the target org.
     :param job_id: Id that the upload returned.
-    :param name: Name of the job; IDMC makes one up by default.
+    :param name: Name of the job; ``job-<milliseconds>`` by default, as IDMC itself would call it.
     :param import_specification: As :func:`check_specification` describes; without it the whole package is imported by
         IDMC's default rules.
     :param sleep: Waits so many seconds; tests pass their own.
     :return: The job, and whether this call started it.
-    :raises IdmcOutcomeUnknownError: If the job still is not started after several starts whose answers were lost.
+    :raises IdmcOutcomeUnknownError: If nobody knows whether it is started. Calling again is safe.
     """
     check_specification(import_specification)
-    body: dict[str, Any] = {}
-    if name:
-        body["name"] = name
+    # One edition of Informatica's page has a default for the name, another calls it required: so it is always sent.
+    body: dict[str, Any] = {"name": name or f"job-{int(time.time() * 1000)}"}
     if import_specification:
         body["importSpecification"] = dict(import_specification)
-    job = get_import(session, job_id)
-    if job.state is not JobState.NOT_STARTED:
+    if job := _started(session, job_id):
         return job, False
-    lost: IdmcOutcomeUnknownError | None = None
+    lost: IdmcError | None = None
     for _ in range(START_TRIES):
         try:
             return _send_start(session, job_id, body), True
         except IdmcOutcomeUnknownError as error:
-            log.warning("%s. Asking for the state of import job %s before anything is sent again.", error, job_id)
             lost = error
-            job = _settled(session, job_id, sleep)
-        except IdmcRequestError:
-            # Refused perhaps because an earlier start did arrive after all.
-            if lost is None or (job := get_import(session, job_id)).state is JobState.NOT_STARTED:
+        except IdmcRequestError as error:
+            # Refused perhaps because an earlier start, or that of another worker, did arrive.
+            if lost is None:
+                if isinstance(error, IdmcConflictError) and (job := _started(session, job_id)):
+                    return job, False
                 raise
-        if job.state is not JobState.NOT_STARTED:
+            lost = error
+        log.warning("%s. Asking for the state of import job %s before anything is sent again.", lost, job_id)
+        if job := _settled(session, job_id, sleep):
             return job, True
+        if isinstance(lost, IdmcRequestError):
+            break
     raise IdmcOutcomeUnknownError(
-        f"Import job {job_id} was started {START_TRIES} times without an answer, and IDMC says that it is not started. "
-        f"Last: {lost}"
+        f"Nobody knows whether import job {job_id} was started; IDMC says that it is not. The last answer was: {lost}",
+        status=lost.status if lost else None,
+        code=lost.code if lost else None,
+        request_id=lost.request_id if lost else None,
     )
 
 
@@ -112,14 +119,28 @@ def _send_start(session: Session, job_id: str, body: Mapping[str, Any]) -> Job:
         raise IdmcOutcomeUnknownError(str(error)) from None
 
 
-def _settled(session: Session, job_id: str, sleep: Callable[[float], None]) -> Job:
-    """The job's state once a start that may still be on its way has had the time to arrive."""
+def _started(session: Session, job_id: str) -> Job | None:
+    """
+    The job, if it is started.
+
+    That the state of an uploaded job can be asked for is known from a single script, so a refusal counts as "not
+    started"; if the id is wrong, the start will be refused just the same.
+    """
+    try:
+        job = get_import(session, job_id)
+    except (IdmcNotFoundError, IdmcRequestError) as error:
+        log.info("IDMC does not tell the state of import job %s, so it is taken for not started: %s", job_id, error)
+        return None
+    return None if job.state is JobState.NOT_STARTED else job
+
+
+def _settled(session: Session, job_id: str, sleep: Callable[[float], None]) -> Job | None:
+    """The job, if it is started once a start that may still be on its way has had the time to arrive."""
     for delay in SETTLE_DELAYS:
         sleep(delay)
-        job = get_import(session, job_id)
-        if job.state is not JobState.NOT_STARTED:
+        if job := _started(session, job_id):
             return job
-    return job
+    return None
 
 
 def get_import(session: Session, job_id: str, *, expand_objects: bool = False) -> Job:

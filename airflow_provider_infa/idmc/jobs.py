@@ -84,10 +84,14 @@ def wait(
     :raises IdmcTimeoutError: If the job still runs at the deadline.
     """
     polls = 0
+    word = None
     while True:
         job = get_job(session, kind, job_id)
         if job.state.is_end:
             return job
+        if job.word != word:
+            log.info("%s job %s is %s.", kind.value.capitalize(), job_id, job.shown)
+            word = job.word
         polls += 1
         left = deadline - clock()
         if left <= 0:

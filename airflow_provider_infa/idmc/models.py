@@ -292,6 +292,12 @@ class Job:
         )
 
     @property
+    def shown(self) -> str:
+        """The state as IDMC wrote it, with a remark if it is a word that nobody knows."""
+        known = self.word.strip().upper().replace(" ", "_") in _STATES
+        return self.word if known else f"{self.word} (an unknown state, taken for {self.state.value})"
+
+    @property
     def failed(self) -> tuple[ObjectResult, ...]:
         """The objects that failed."""
         return tuple(o for o in self.objects or () if o.state is JobState.FAILED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from urllib.parse import quote
@@ -19,6 +18,8 @@ log = logging.getLogger(__name__)
 PAGE_SIZE = 200
 #: Largest page of references (Informatica's page "Objects", dependencies).
 REFERENCES_PAGE_SIZE = 50
+#: So many objects of one container are rather looked up than found by listing it.
+FEW = 8
 #: Objects in one lookup call. Informatica names no limit; this is the size of the other calls' largest pages.
 LOOKUP_BATCH = 200
 
@@ -173,9 +174,10 @@ def lookup(
     """
     wanted = [_reference(ref) for ref in refs]
     unique = list({tuple(sorted(ref.items())): ref for ref in wanted}.values())
-    found: list[Asset] = []
-    for start in range(0, len(unique), LOOKUP_BATCH):
-        found += _lookup(session, unique[start : start + LOOKUP_BATCH])
+    # Projects, connections and runtime environments first: they mostly exist, and one that does in a batch where others
+    # don't shows that IDMC leaves out what is missing.
+    unique.sort(key=lambda ref: "/" in ref.get("path", "/"))
+    found = _find(session, unique)
     by_id = {asset.id: asset for asset in found}
     by_path = {(asset.path, asset.type.upper()): asset for asset in found}
 
@@ -189,25 +191,73 @@ def lookup(
     return result
 
 
-def _lookup(session: Session, refs: Sequence[Mapping[str, str]]) -> list[Asset]:
+def _find(session: Session, refs: Sequence[Mapping[str, str]]) -> list[Asset]:
     """
-    One call, or several if IDMC answers a missing object with an error.
+    Those of the objects that exist.
 
-    No source tells what a lookup of a missing object answers, and clients expect either a shorter list or an
-    error. After an error the batch is halved until the missing ones stand alone.
+    No source tells what a lookup of a missing object answers, and clients expect a shorter list, an empty one or an
+    error. A shorter list can be trusted. After one of the others, what is left is found otherwise.
     """
+    found: list[Asset] = []
+    leaves_out = False
+    for start in range(0, len(refs), LOOKUP_BATCH):
+        batch = refs[start : start + LOOKUP_BATCH]
+        answer = _lookup(session, batch)
+        if answer is None or (not answer and len(batch) > 1 and not leaves_out):
+            return found + _find_missing(session, refs[start:])
+        found += answer
+        leaves_out |= 0 < len(answer) < len(batch)
+    return found
+
+
+def _find_missing(session: Session, refs: Sequence[Mapping[str, str]]) -> list[Asset]:
+    """
+    Like :func:`_find`, where one missing object spoils the answer for all.
+
+    Halving a batch until the missing ones stand alone takes two calls for each of them. So what lies in a project or
+    folder is found by listing that, unless it is only a few objects.
+    """
+    in_containers: dict[str, list[Mapping[str, str]]] = {}
+    others: list[Mapping[str, str]] = []
+    for ref in refs:
+        container = ref.get("path", "").rpartition("/")[0]
+        (in_containers.setdefault(container, []) if container else others).append(ref)
+    found: list[Asset] = []
+    for container, wanted in in_containers.items():
+        if len(wanted) <= FEW:
+            others += wanted
+            continue
+        keys = {(ref["path"], ref["type"].upper()) for ref in wanted}
+        try:
+            inside = list(list_objects(session, location=container))
+        except (IdmcNotFoundError, IdmcRequestError) as error:
+            if not _says_missing(error):
+                raise
+            inside = []  # nor is it known what a listing of a missing container answers
+        found += [asset for asset in inside if (asset.path, asset.type.upper()) in keys]
+    return found + _halve(session, others)
+
+
+def _halve(session: Session, refs: Sequence[Mapping[str, str]]) -> list[Asset]:
+    if not refs:
+        return []
+    found = _lookup(session, refs)
+    if found or len(refs) == 1:
+        return found or []
+    half = len(refs) // 2
+    return _halve(session, refs[:half]) + _halve(session, refs[half:])
+
+
+def _lookup(session: Session, refs: Sequence[Mapping[str, str]]) -> list[Asset] | None:
+    """One call. None, if IDMC answers with an error that an object is missing."""
     try:
         answer = expect(session.post_json("/lookup", {"objects": list(refs)}), dict, "the answer to lookup")
     except (IdmcNotFoundError, IdmcRequestError) as error:
         if not _says_missing(error):
             raise
-    else:
-        entries = optional(answer, "objects", list, "the answer to lookup") or []
-        return [Asset.from_wire(entry, "an object of lookup") for entry in entries if entry]
-    if len(refs) == 1:
-        return []
-    half = len(refs) // 2
-    return _lookup(session, refs[:half]) + _lookup(session, refs[half:])
+        return None
+    entries = optional(answer, "objects", list, "the answer to lookup") or []
+    return [Asset.from_wire(entry, "an object of lookup") for entry in entries if entry]
 
 
 def references(session: Session, id: str, ref_type: str = "uses") -> Iterator[Reference]:
@@ -251,12 +301,12 @@ def _name(ref: Mapping[str, str]) -> str:
 
 
 def _says_missing(error: IdmcError) -> bool:
-    """Whether an error of IDMC, not of a gateway in between, says that an object is missing."""
-    if error.code is None:
-        return False
-    return isinstance(error, IdmcNotFoundError) or bool(
-        re.search(r"not (be )?found|(does|do) not exist|no such|cannot find|could not find", str(error), re.I)
-    )
+    """
+    Whether a refusal may be IDMC's way to say that an object is missing.
+
+    Not if it comes from a gateway in between, or says that the request itself is wrong.
+    """
+    return error.status in (400, 404) and error.code is not None and error.code != "V3API_007"
 
 
 def _time(value: datetime | str, name: str) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -134,7 +135,7 @@ def _read(
         raise IdmcPackageError(f"Package {path.name} is refused: {error}.") from None
     except IdmcAnswerError as error:
         raise IdmcPackageError(f"Package {path.name} has a manifest that can't be read: {error}") from None
-    except (zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, UnicodeDecodeError) as error:
+    except (zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, RuntimeError, ValueError, IndexError) as error:
         # What zipfile lets through for broken headers and data: an offset before the file, a codec's own error.
         raise IdmcPackageError(f"Package {path.name} is damaged: {error}.") from None
 
@@ -148,7 +149,7 @@ def _safe_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     for info in infos:
         name = info.orig_filename
         parts = re.split(r"[/\\]", name)
-        if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name):
+        if not name or name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name):
             raise _Refused(f"the entry {name!r} leaves the folder of the package")
         if info.external_attr >> 16 & 0o170000 == 0o120000:
             raise _Refused(f"the entry {name!r} is a symbolic link")

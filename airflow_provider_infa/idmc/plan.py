@@ -20,7 +20,7 @@ from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, A
 from airflow_provider_infa.idmc.objects import lookup
 from airflow_provider_infa.idmc.package import Package, PackageObject
 from airflow_provider_infa.idmc.session import Session
-from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, select
+from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, select, unused
 
 #: Version of the plan's layout, raised when a reader of plans has to change.
 VERSION = 1
@@ -71,6 +71,7 @@ class Plan:
     :param org_name: Name of the target org.
     :param objects: What would happen to each object, in the package's order.
     :param import_specification: What the start of the import has to send.
+    :param warnings: Names in the wishes that concern nothing in the package: a slip, or of use for another package.
     """
 
     package: Package
@@ -78,6 +79,7 @@ class Plan:
     org_name: str
     objects: tuple[PlannedObject, ...]
     import_specification: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
 
     @property
     def blocked(self) -> tuple[PlannedObject, ...]:
@@ -122,6 +124,7 @@ class Plan:
                 {"type": o.source.type, "name": o.source.path, "reason": o.reason, "argument": o.argument}
                 for o in self.missing
             ],
+            "warnings": list(self.warnings),
         }
 
     def check(self) -> None:
@@ -135,7 +138,12 @@ class Plan:
                 f"The import into org {self.org_name} can't succeed: {len(self.blocked)} of {len(self.objects)} "
                 "objects are blocked. Nothing was uploaded."
             ]
-            lines += [f"  {o.source.type} {o.source.path}: {o.reason} Set {o.argument}" for o in self.missing]
+            for o in self.blocked:
+                lines.append(f"  {o.source.type} {o.source.path}: {o.reason} Set {o.argument}")
+            if noted := [o for o in self.missing if o.action != BLOCKED]:
+                lines.append("Not in the way, but missing as well:")
+                lines += [f"  {o.source.type} {o.source.path}: {o.reason} Or set {o.argument}" for o in noted]
+            lines += self.warnings
             raise IdmcPlanBlockedError("\n".join(lines))
 
 
@@ -176,7 +184,7 @@ def plan_import(session: Session, package: Package, wishes: Wishes) -> Plan:
         specification["includeObjects"] = included(package, wishes.include_objects)
     if entries := [{"sourceObjectId": p.source.id, **p.specification} for p in planned if p.specification]:
         specification["objectSpecification"] = entries
-    return Plan(package, login.org_id, org, tuple(planned), specification)
+    return Plan(package, login.org_id, org, tuple(planned), specification, tuple(unused(package, wishes)))
 
 
 def _plan_fixed(

@@ -22,7 +22,7 @@ LONGEST_DELAY = 30.0
 SERVER_ERROR_TRIES = 3
 #: Seconds to wait before each look at a job whose start was not answered. A request that was cut off can
 #: still be on its way through the gateway, so one look that finds the job not started proves nothing.
-SETTLE_DELAYS = (0.5, 1.0, 2.0, 4.0)
+SETTLE_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 #: A start that again and again leaves no trace is given up after so many.
 START_TRIES = 5
 #: Polls of a running job begin about a second apart ...

@@ -22,6 +22,7 @@ from airflow_provider_infa.idmc.transport import (
     Download,
     Transport,
     Trouble,
+    check,
     multipart,
     read_json,
     read_text,
@@ -33,13 +34,14 @@ log = logging.getLogger(__name__)
 
 #: A call that had to log in so often without getting through is given up, even if other calls got through.
 RENEWALS = 5
-#: Secrets that are looked for in what servers write: the password, and the newest session ids.
-REMEMBERED_SECRETS = 50
+#: Session ids, the newest, that are looked for in what servers write.
+REMEMBERED_SESSIONS = 50
 LOGIN_PATH = "/saas/public/core/v3/login"
 LOGOUT_PATH = "/saas/public/core/v3/logout"
 API_PATH = "/public/core/v3"
 #: Seconds for a logout. Nobody waits for it, and the session ends by itself after half an hour.
 LOGOUT_TIMEOUT = 10.0
+LOGOUT_TRIES = 2
 
 
 @dataclass
@@ -53,6 +55,7 @@ class Login:
     :param org_id: Id of the organization that the user logged in to.
     :param org_name: Its name.
     :param accepted: Whether any call with this session got through.
+    :param given_up: Whether a call was given up because this session was not accepted; the next call logs in anew.
     """
 
     session_id: str = field(repr=False)
@@ -61,6 +64,7 @@ class Login:
     org_id: str
     org_name: str
     accepted: bool = False
+    given_up: bool = False
 
 
 class Session:
@@ -94,7 +98,8 @@ class Session:
         self._refused: errors.IdmcAuthenticationError | None = None
         #: Logins in a row whose sessions never got a call through.
         self._useless_logins = 0
-        self._secrets: deque[str] = deque([settings.password], maxlen=REMEMBERED_SECRETS)
+        self._closed = False
+        self._session_ids: deque[str] = deque(maxlen=REMEMBERED_SESSIONS)
 
     def __enter__(self) -> Session:
         return self
@@ -110,6 +115,8 @@ class Session:
             without asking again.
         """
         with self._lock:
+            if self._closed:
+                raise errors.IdmcInputError("The session is closed; make another one.")
             if self._refused is not None:
                 refused = self._refused
                 raise errors.IdmcAuthenticationError(
@@ -120,16 +127,16 @@ class Session:
             return self._login
 
     def close(self) -> None:
-        """Log out, if logged in, and close all connections. Failures are logged, never raised."""
+        """
+        Log out, if logged in, and close all connections, for good. Failures are logged, never raised.
+
+        Waits for a login that is under way. A call under way in another thread can't log in any more.
+        """
         with self._lock:
+            self._closed = True
             login, self._login = self._login, None
         if login is not None:
-            headers = {"INFA-SESSION-ID": login.session_id, "Accept": "application/json"}
-            url = self.settings.login_url + LOGOUT_PATH
-            try:
-                self._transport.send("POST", url, _ignore, headers=headers, read_timeout=LOGOUT_TIMEOUT)
-            except (Trouble, errors.IdmcError) as error:
-                log.info("Could not log out of org %s, the session will expire by itself: %s", login.org_name, error)
+            self._log_out(login.session_id)
         self._transport.close()
 
     def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
@@ -230,6 +237,7 @@ class Session:
                 read_timeout=read_timeout,
             )
             used.accepted = True
+            self._useless_logins = 0
             return result
 
         def renew() -> None:
@@ -237,7 +245,7 @@ class Session:
             with self._lock:
                 # Another thread may have renewed already; then its login serves this call as well.
                 if used is not None and self._login is used:
-                    self._useless_logins = 0 if used.accepted else self._useless_logins + 1
+                    self._useless_logins += not used.accepted
                     self._login = None
                     renewals += 1
 
@@ -248,7 +256,15 @@ class Session:
                 # One more login is worth it unless the last one, too, got nothing through.
                 return renewals < RENEWALS and (used.accepted or self._useless_logins == 0)
 
-        return self._persist(f"{method} {API_PATH}{path}", kind, attempt, renew, session_was_good)
+        with self._lock:
+            if self._login is not None and self._login.given_up:
+                self._login = None
+        try:
+            return self._persist(f"{method} {API_PATH}{path}", kind, attempt, renew, session_was_good)
+        except errors.IdmcAuthenticationError:
+            if used is not None:
+                used.given_up = True
+            raise
 
     def _log_in(self) -> Login:
         url = self.settings.login_url + LOGIN_PATH
@@ -269,6 +285,17 @@ class Session:
         log.info("Logged in to org %s as %s.", login.org_name, login.user)
         return login
 
+    def _log_out(self, session_id: str) -> None:
+        headers = {"INFA-SESSION-ID": session_id, "Accept": "application/json"}
+        url = self.settings.login_url + LOGOUT_PATH
+        for tries in range(1, LOGOUT_TRIES + 1):
+            try:
+                self._transport.send("POST", url, _ignore_answer, headers=headers, read_timeout=LOGOUT_TIMEOUT)
+                return
+            except (Trouble, errors.IdmcError) as error:
+                if tries == LOGOUT_TRIES:
+                    log.info("Could not log out, the session will expire by itself: %s", self._clean(str(error)))
+
     def _read_login(self, answer: Any) -> Login:
         try:
             user = member(answer if isinstance(answer, dict) else {}, "userInfo", dict, "")
@@ -284,11 +311,12 @@ class Session:
                 f"{self.settings.login_url} answered the login with something unexpected: it has to name "
                 "userInfo.sessionId and products[].baseApiUrl. Is this the address of an IDMC login host?"
             )
-        self._secrets.insert(1, session_id)
+        self._session_ids.append(session_id)
         if self._on_secret is not None:
             self._on_secret(session_id)
         api_base = bases[0].rstrip("/")
         if not is_trusted_api_base(api_base, self.settings.login_url):
+            self._log_out(session_id)
             raise errors.IdmcAnswerError(
                 f"{self.settings.login_url} named {self._clean(api_base)!r} as its API host. The session is not sent "
                 "there: it must be https in the domain of the login host."
@@ -338,8 +366,11 @@ class Session:
                     raise self._error(what, kind, trouble, decision.step, tries) from None
 
     def _error(self, what: str, kind: Kind, trouble: Trouble, step: Step, tries: int) -> errors.IdmcError:
-        org = f" in org {self._login.org_name}" if self._login is not None else ""
+        login = self._login  # another thread may renew it meanwhile
+        org = f" in org {login.org_name}" if login is not None else ""
         message = f"{what}{org}: {trouble.tell(self._clean)}"
+        if trouble.failure is Failure.UNAUTHORIZED and kind is not Kind.LOGIN:
+            message += ". A new login did not help: may this user use the REST API in this org?"
         if tries > 1 and trouble.failure is not Failure.REFUSED:
             message += f" (given up after {tries} tries)"
         error = trouble.error(self._clean)
@@ -353,10 +384,15 @@ class Session:
 
     def _clean(self, text: str) -> str:
         """Take secrets out of a text that a server wrote, should it echo them."""
-        for secret in list(self._secrets):
+        for secret in (self.settings.password, *list(self._session_ids)):
             for form in {secret, html.escape(secret), quote(secret), json.dumps(secret)[1:-1]} if secret else ():
                 text = text.replace(form, "***")
         return text
+
+
+def _ignore_answer(response: Any) -> None:
+    """Only whether an answer to a logout came matters."""
+    check(response, "", readable=True)
 
 
 def _error_class(kind: Kind, trouble: Trouble, step: Step, code: str | None) -> type[errors.IdmcError]:
@@ -375,7 +411,3 @@ def _error_class(kind: Kind, trouble: Trouble, step: Step, code: str | None) -> 
         by_status = {403: errors.IdmcPermissionError, 404: errors.IdmcNotFoundError, 409: errors.IdmcConflictError}
         return by_status.get(status, errors.IdmcRequestError)
     return errors.IdmcThrottledError if trouble.failure is Failure.THROTTLED else errors.IdmcUnavailableError
-
-
-def _ignore(response: Any) -> None:
-    """The answer to a logout tells nothing that could be acted on."""

@@ -12,6 +12,9 @@ from airflow_provider_infa.idmc.jobs import mapping_argument
 from airflow_provider_infa.idmc.models import CONNECTION, FOLDER, PROJECT, RUNTIME_ENVIRONMENT, same_type
 from airflow_provider_infa.idmc.package import Package, PackageObject
 
+#: The wishes that map names.
+MAPPINGS = ("runtime_environments", "connections", "projects")
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -153,6 +156,20 @@ def _with_needed(package: Package, covered: Iterable[str]) -> list[PackageObject
         needed |= new
         rest += new
     return [o for o in package.objects if o.id in needed]
+
+
+def unused(package: Package, wishes: Wishes) -> list[str]:
+    """Names that concern nothing in the package, as sentences. One table of names may serve many packages."""
+    held = {name: {o.path for o in package.objects if mapping_argument(o.type) == name} for name in MAPPINGS}
+    held["projects"] = {o.path for o in package.objects if is_container(o)}
+    known = {word for o in package.objects for word in (o.type.upper(), o.id, o.path)}
+    strangers = {name: [key for key in getattr(wishes, name) if key not in held[name]] for name in MAPPINGS}
+    strangers["conflict_resolutions"] = [k for k in wishes.conflict_resolutions if not {k, k.upper()} & known]
+    return [
+        f"{name} names {', '.join(map(repr, keys))}, which package {package.path.name} does not hold."
+        for name, keys in strangers.items()
+        if keys
+    ]
 
 
 def _check_projects(package: Package, projects: Mapping[str, str]) -> None:

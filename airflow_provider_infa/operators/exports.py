@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError
 from airflow_provider_infa.idmc.jobs import JobKind
 from airflow_provider_infa.idmc.package import read_package
+from airflow_provider_infa.operators.jobs import RECOMMENDED_OBJECTS, InfaJobOperator
 from airflow_provider_infa.storage import publish, temporary_file
-from airflow_provider_infa.waiting import conclude, failing_for_good, job_of_event, say_not_cancelled, wait_for_job
+from airflow_provider_infa.waiting import failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-#: Objects in one export or import that Informatica recommends at most (page "Exporting objects").
-RECOMMENDED_OBJECTS = 1000
 
-
-class InfaExportOperator(BaseOperator):
+class InfaExportOperator(InfaJobOperator):
     """
     Export objects into a package.
 
@@ -37,25 +34,22 @@ class InfaExportOperator(BaseOperator):
     :param on_empty: What to do if there are no objects: ``skip`` the task, and so what follows, or ``succeed``,
         which returns None. No export is started either way.
     :param wait_for_completion: Wait until the job has ended, and fail if it failed.
-    :param poll_interval: Seconds between two looks once the job has run for a while.
-    :param timeout: Seconds to wait at most.
-    :param fail_on_warning: Whether a job that ended with a warning failed.
+    :param poll_interval: Seconds between two looks once the job has run for a while; 10 by default.
+    :param timeout: Seconds to wait at most; an hour by default.
+    :param fail_on_warning: Whether a job that ended with a warning failed; True by default.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the source org.
-    :return: Export job id. XCom ``result`` holds the job's summary and ``objects`` a row for each object.
+    :return: Export job id. After waiting, XCom ``result`` holds the job's summary, ``objects`` a row for each object.
     """
 
+    kind = JobKind.EXPORT
+    retry_starts_another = True
     template_fields: Sequence[str] = (
-        "infa_conn_id",
         "objects",
-        "name",
         "include_dependencies",
         "include_tags",
         "on_empty",
-        "wait_for_completion",
-        "poll_interval",
-        "timeout",
-        "fail_on_warning",
+        *InfaJobOperator.template_fields,
     )
     template_fields_renderers = {"objects": "json"}
 
@@ -63,84 +57,40 @@ class InfaExportOperator(BaseOperator):
         self,
         *,
         objects: Sequence[Any] | str,
-        name: str | None = None,
         include_dependencies: bool | str = True,
         include_tags: bool | str = True,
         on_empty: str = "skip",
         wait_for_completion: bool | str = True,
-        poll_interval: float | str = 10.0,
-        timeout: float | str = 3600.0,
-        fail_on_warning: bool | str = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        infa_conn_id: str = InfaHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.infa_conn_id = infa_conn_id
+        super().__init__(wait_for_completion=wait_for_completion, **kwargs)
         self.objects = objects
-        self.name = name
         self.include_dependencies = include_dependencies
         self.include_tags = include_tags
         self.on_empty = on_empty
-        self.wait_for_completion = wait_for_completion
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.fail_on_warning = fail_on_warning
-        self.deferrable = deferrable
-        self._job_id: str | None = None
 
-    def execute(self, context: Context) -> str | None:
-        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
-            on_empty = arguments.choice(self.on_empty, "on_empty", ("skip", "succeed"))
-            poll_interval = arguments.seconds(self.poll_interval, "poll_interval")
-            timeout = arguments.seconds(self.timeout, "timeout")
-            ids = _ids(hook, arguments.objects(self.objects, "objects"))
-            if not ids:
-                if on_empty == "skip":
-                    raise AirflowSkipException("Nothing to promote: there are no objects to export.")
-                self.log.info("Nothing to promote: there are no objects to export, so no export is started.")
-                return None
-            if len(ids) > RECOMMENDED_OBJECTS:
-                self.log.warning(
-                    "%d objects in one export; Informatica recommends at most %d. Split them with batch_size.",
-                    len(ids),
-                    RECOMMENDED_OBJECTS,
-                )
-            job = hook.start_export(
-                ids,
-                name=arguments.text(self.name) or job_name(context),
-                include_dependencies=arguments.flag(self.include_dependencies, "include_dependencies"),
-                include_tags=arguments.flag(self.include_tags, "include_tags"),
+    def start(self, context: Context, hook: InfaHook, name: str) -> str | None:
+        on_empty = arguments.choice(self.on_empty, "on_empty", ("skip", "succeed"))
+        ids = _ids(hook, arguments.objects(self.objects, "objects"))
+        if not ids:
+            if on_empty == "skip":
+                raise AirflowSkipException("Nothing to promote: there are no objects to export.")
+            self.log.info("Nothing to promote: there are no objects to export, so no export is started.")
+            return None
+        if len(ids) > RECOMMENDED_OBJECTS:
+            self.log.warning(
+                "%d objects in one export; Informatica recommends at most %d. Split them with batch_size.",
+                len(ids),
+                RECOMMENDED_OBJECTS,
             )
-            self._job_id = job.id
-            self.log.info("Started export job %s of %d objects in org %s.", job.id, len(ids), hook.org_name)
-            if not arguments.flag(self.wait_for_completion, "wait_for_completion"):
-                return job.id
-            wait_for_job(
-                self,
-                hook,
-                JobKind.EXPORT,
-                job.id,
-                poll_interval=poll_interval,
-                timeout=timeout,
-                deferrable=self.deferrable,
-            )
-            return self._conclude(context, hook, job.id)
-
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
-        """Go on after the deferral."""
-        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
-            return self._conclude(context, hook, job_of_event(event, JobKind.EXPORT))
-
-    def on_kill(self) -> None:
-        """Cancels nothing: IDMC has no call for it."""
-        say_not_cancelled(JobKind.EXPORT, self._job_id)
-
-    def _conclude(self, context: Context, hook: InfaHook, job_id: str) -> str:
-        warning = arguments.flag(self.fail_on_warning, "fail_on_warning")
-        summary = conclude(context, hook, JobKind.EXPORT, job_id, fail_on_warning=warning)
-        context["ti"].xcom_push(key="result", value=summary)
-        return job_id
+        job = hook.start_export(
+            ids,
+            name=name,
+            include_dependencies=arguments.flag(self.include_dependencies, "include_dependencies"),
+            include_tags=arguments.flag(self.include_tags, "include_tags"),
+        )
+        self.log.info("Started export job %s of %d objects in org %s.", job.id, len(ids), hook.org_name)
+        return job.id
 
 
 class InfaDownloadPackageOperator(BaseOperator):
@@ -180,11 +130,6 @@ class InfaDownloadPackageOperator(BaseOperator):
         context["ti"].xcom_push(key="sha256", value=download.sha256)
         context["ti"].xcom_push(key="size", value=download.size)
         return self.package_uri
-
-
-def job_name(context: Context) -> str:
-    """Name for a job in IDMC that leads back to the run: DAG and run id, in characters that no file system minds."""
-    return re.sub(r"[^\w.-]+", "-", f"{context['dag'].dag_id}-{context['run_id']}")[:120]
 
 
 def _ids(hook: InfaHook, objects: list[dict[str, Any] | str]) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
@@ -15,9 +15,9 @@ from airflow_provider_infa.idmc.jobs import JobKind
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.plan import BLOCKED, Plan, plan_import
 from airflow_provider_infa.idmc.wishes import Wishes
-from airflow_provider_infa.operators.exports import RECOMMENDED_OBJECTS, job_name
+from airflow_provider_infa.operators.jobs import RECOMMENDED_OBJECTS, InfaJobOperator
 from airflow_provider_infa.storage import local_package
-from airflow_provider_infa.waiting import conclude, failing_for_good, job_of_event, say_not_cancelled, wait_for_job
+from airflow_provider_infa.waiting import failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -44,7 +44,8 @@ class InfaPlanImportOperator(BaseOperator):
     :param relax_checksum: Accept a package that was changed after the export.
     :param infa_conn_id: Airflow connection of the target org.
     :return: The plan: ``version``, ``hash``, ``package``, ``target_org``, ``import_specification``, ``counts``,
-        ``objects`` (each with ``source``, ``target``, ``action`` and ``reason``) and ``missing``. XComs
+        ``objects`` (each with ``source``, ``target``, ``action`` and ``reason``) and ``missing`` and
+        ``warnings``. XComs
         ``import_specification`` and ``package_sha256`` hold these two by themselves, so that
         ``plan.output["import_specification"]`` is what it reads like.
     """
@@ -132,6 +133,8 @@ class InfaPlanImportOperator(BaseOperator):
         self.log.info("Import of %d objects into org %s: %s.", len(plan.objects), plan.org_name, counts)
         if len(plan.objects) > RECOMMENDED_OBJECTS:
             self.log.warning("Informatica recommends at most %d objects in one import.", RECOMMENDED_OBJECTS)
+        for warning in plan.warnings:
+            self.log.warning("%s", warning)
         for o in sorted(plan.objects, key=lambda o: o.action != BLOCKED):
             self.log.info("%-10s %-12s %s: %s", o.action, o.source.type, o.source.path, o.reason)
 
@@ -190,7 +193,7 @@ class InfaUploadPackageOperator(BaseOperator):
                 raise IdmcPackageError(
                     f"Package {path.name} is not the planned one: its SHA-256 is {package.sha256}, not {wanted}."
                 )
-            job_id = hook.upload_import_package(path, relax_checksum=relax)
+            job_id = hook.upload_import_package(package, relax_checksum=relax)
             self.log.info(
                 "Uploaded %d objects, %d bytes, to org %s: import job %s waits to be started.",
                 len(package.objects),
@@ -201,7 +204,7 @@ class InfaUploadPackageOperator(BaseOperator):
         return job_id
 
 
-class InfaStartImportOperator(BaseOperator):
+class InfaStartImportOperator(InfaJobOperator):
     """
     Start an import job, once.
 
@@ -213,91 +216,38 @@ class InfaStartImportOperator(BaseOperator):
     :param import_specification: What to import and how, from the plan, or IDMC's ``importSpecification``. Without it,
         everything in the package is imported by IDMC's default rules.
     :param wait_for_completion: Wait until the job has ended, and fail if it failed.
-    :param poll_interval: Seconds between two looks once the job has run for a while.
-    :param timeout: Seconds to wait at most.
-    :param fail_on_warning: Whether a job that ended with a warning failed.
+    :param poll_interval: Seconds between two looks once the job has run for a while; 10 by default.
+    :param timeout: Seconds to wait at most; an hour by default.
+    :param fail_on_warning: Whether a job that ended with a warning failed; True by default.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the target org.
     :return: Import job id. After waiting, XCom ``result`` holds the job's summary, ``objects`` a row for each object.
     """
 
-    template_fields: Sequence[str] = (
-        "infa_conn_id",
-        "import_job_id",
-        "name",
-        "import_specification",
-        "wait_for_completion",
-        "poll_interval",
-        "timeout",
-        "fail_on_warning",
-    )
+    kind = JobKind.IMPORT
+    template_fields: Sequence[str] = ("import_job_id", "import_specification", *InfaJobOperator.template_fields)
     template_fields_renderers = {"import_specification": "json"}
 
     def __init__(
         self,
         *,
         import_job_id: str,
-        name: str | None = None,
         import_specification: Mapping[str, Any] | str | None = None,
         wait_for_completion: bool | str = False,
-        poll_interval: float | str = 10.0,
-        timeout: float | str = 3600.0,
-        fail_on_warning: bool | str = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        infa_conn_id: str = InfaHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.infa_conn_id = infa_conn_id
+        super().__init__(wait_for_completion=wait_for_completion, **kwargs)
         self.import_job_id = import_job_id
-        self.name = name
         self.import_specification = import_specification
-        self.wait_for_completion = wait_for_completion
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.fail_on_warning = fail_on_warning
-        self.deferrable = deferrable
 
-    def execute(self, context: Context) -> str:
-        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
-            poll_interval = arguments.seconds(self.poll_interval, "poll_interval")
-            timeout = arguments.seconds(self.timeout, "timeout")
-            waits = arguments.flag(self.wait_for_completion, "wait_for_completion")
-            specification = arguments.mapping(self.import_specification, "import_specification")
-            self.log.info("importSpecification: %s", json.dumps(specification, ensure_ascii=False))
-            job = hook.start_import(
-                arguments.text(self.import_job_id) or "",
-                name=arguments.text(self.name) or job_name(context),
-                import_specification=specification or None,
-            )
-            self.log.info("Import job %s in org %s is %s.", job.id, hook.org_name, job.word)
-            if not waits:
-                return job.id
-            wait_for_job(
-                self,
-                hook,
-                JobKind.IMPORT,
-                job.id,
-                poll_interval=poll_interval,
-                timeout=timeout,
-                deferrable=self.deferrable,
-            )
-            return self._conclude(context, hook, job.id)
-
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
-        """Go on after the deferral."""
-        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
-            return self._conclude(context, hook, job_of_event(event, JobKind.IMPORT))
-
-    def on_kill(self) -> None:
-        """Cancels nothing: IDMC has no call for it."""
-        say_not_cancelled(JobKind.IMPORT, self.import_job_id)
-
-    def _conclude(self, context: Context, hook: InfaHook, job_id: str) -> str:
-        warning = arguments.flag(self.fail_on_warning, "fail_on_warning")
-        summary = conclude(context, hook, JobKind.IMPORT, job_id, fail_on_warning=warning)
-        context["ti"].xcom_push(key="result", value=summary)
-        return job_id
+    def start(self, context: Context, hook: InfaHook, name: str) -> str:
+        specification = arguments.mapping(self.import_specification, "import_specification")
+        self.log.info("importSpecification: %s", json.dumps(specification, ensure_ascii=False))
+        job = hook.start_import(
+            arguments.text(self.import_job_id) or "", name=name, import_specification=specification or None
+        )
+        self.log.info("Import job %s in org %s is %s.", job.id, hook.org_name, job.word)
+        return job.id
 
 
 def _package_of(operator: InfaPlanImportOperator | InfaUploadPackageOperator) -> Any:

@@ -50,26 +50,37 @@ class InfaJobSensor(BaseSensorOperator):
         self.fail_on_warning = fail_on_warning
         self.deferrable = deferrable
         self._hook: InfaHook | None = None
+        self._word: str | None = None
 
     def execute(self, context: Context) -> Any:
         with InfaHook(self.infa_conn_id) as self._hook:
             if not self.deferrable:
                 return super().execute(context)
             with failing_for_good(soft_fail=self.soft_fail):
-                poke_interval = arguments.seconds(self.poke_interval, "poke_interval")
                 if isinstance(result := self.poke(context), PokeReturnValue):
                     return result.xcom_value
                 deadline = deadline_after(float(self.timeout), self.execution_timeout)
-                defer(self, self.infa_conn_id, self.kind, self._job_id, poll_interval=poke_interval, deadline=deadline)
+                defer(
+                    self,
+                    self.infa_conn_id,
+                    self.kind,
+                    self._job_id,
+                    poll_interval=float(self.poke_interval),
+                    deadline=deadline,
+                )
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once; the job's summary if it has ended."""
         hook = self._hook or InfaHook(self.infa_conn_id)
         with failing_for_good(soft_fail=self.soft_fail):
+            # Read before anything is sent: a slip in an argument must not show only when the job has ended.
             arguments.seconds(self.poke_interval, "poke_interval")
+            arguments.flag(self.fail_on_warning, "fail_on_warning")
             job = hook.get_job(self.kind, self._job_id)
             if not job.state.is_end:
-                self.log.info("%s job %s is %s.", self.kind.value.capitalize(), job.id, job.word)
+                if job.word != self._word:
+                    self.log.info("%s job %s is %s.", self.kind.value.capitalize(), job.id, job.shown)
+                    self._word = job.word
                 return False
             return PokeReturnValue(is_done=True, xcom_value=self._conclude(context, hook, job.id))
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_infa.hooks.connection import settings_of
@@ -15,6 +16,11 @@ from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import JobKind
 from airflow_provider_infa.idmc.policy import growing_delay, next_poll
 from airflow_provider_infa.triggers.poller import Poller
+
+#: Seconds for the last look at a job after the deadline.
+LAST_LOOK = 1.0
+#: Seconds for fetching a connection in the way that can hang.
+CONNECTION_TIMEOUT = 30.0
 
 
 class InfaJobTrigger(BaseTrigger):
@@ -67,7 +73,7 @@ class InfaJobTrigger(BaseTrigger):
             yield TriggerEvent(self._event("error", message=f"{type(error).__name__}: {error}"))
 
     async def _wait(self) -> dict[str, Any]:
-        poller = Poller.join(settings_of(await get_async_connection(self.infa_conn_id)))
+        poller = Poller.join(settings_of(await _connection(self.infa_conn_id)))
         try:
             return await self._poll(poller)
         finally:
@@ -78,8 +84,13 @@ class InfaJobTrigger(BaseTrigger):
         state: str | None = None
         looks = failures = 0
         while True:
+            # A server that hangs must not hold the wait beyond its deadline. Past it, one look is due all the same:
+            # the job may have ended while no triggerer was there to see it.
+            patience = max(self.deadline - time.time(), LAST_LOOK)
             try:
-                job = await poller.get_job(kind, self.job_id)
+                job = await asyncio.wait_for(poller.get_job(kind, self.job_id), patience)
+            except TimeoutError:
+                return self._event("timeout", state=state)
             except IdmcError as error:
                 if not error.transient:
                     raise
@@ -90,7 +101,7 @@ class InfaJobTrigger(BaseTrigger):
                 if job.state.is_end:
                     return self._event("ended", state=job.word)
                 if job.word != state:
-                    self.log.info("%s job %s is %s.", self.kind.capitalize(), self.job_id, job.word)
+                    self.log.info("%s job %s is %s.", self.kind.capitalize(), self.job_id, job.shown)
                 state, failures = job.word, 0
                 looks += 1
                 delay = next_poll(looks, self.poll_interval)
@@ -101,3 +112,18 @@ class InfaJobTrigger(BaseTrigger):
 
     def _event(self, status: str, *, state: str | None = None, message: str | None = None) -> dict[str, Any]:
         return {"status": status, "job_id": self.job_id, "state": state, "message": message}
+
+
+async def _connection(conn_id: str) -> Any:
+    """
+    Fetch a connection.
+
+    ``airflow dags test`` on 3.x runs triggers in the process of the tasks, where the asynchronous fetch does not look
+    into the database and finds only connections of the environment. The synchronous one does.
+    """
+    try:
+        return await get_async_connection(conn_id)
+    except AirflowNotFoundException:
+        from asgiref.sync import sync_to_async
+
+        return await asyncio.wait_for(sync_to_async(BaseHook.get_connection)(conn_id), CONNECTION_TIMEOUT)

@@ -1,0 +1,73 @@
+"""POD or region to login host."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_infa.idmc.errors import IdmcSettingsError
+from airflow_provider_infa.idmc.regions import PODS, login_host
+
+
+@pytest.mark.parametrize(
+    ("word", "label"),
+    [
+        # POD, any case
+        ("USW1", "dm-us"),
+        ("use6", "dm-us"),
+        ("USW1-1", "dm1-us"),
+        ("usw3-1", "dm1-us"),
+        ("USW1-2", "dm2-us"),
+        ("CAC1", "dm-na"),
+        ("APSE1", "dm-ap"),
+        ("APSE2", "dm1-apse"),
+        ("APNE1", "dm1-ap"),
+        ("APNE2", "dm-apne"),
+        ("APAUC1", "dm1-apau"),
+        ("EMW1", "dm-em"),
+        ("EMC1", "dm1-em"),
+        ("UK1", "dm-uk"),
+        # first label of a login host
+        ("dm-us", "dm-us"),
+        ("DM1-APSE", "dm1-apse"),
+        # whole login host
+        ("dm-em.informaticacloud.com", "dm-em"),
+        ("DM2-US.InformaticaCloud.com", "dm2-us"),
+        # short region
+        ("us", "dm-us"),
+        ("EM", "dm-em"),
+        (" ap ", "dm-ap"),
+        ("uk", "dm-uk"),
+        ("na", "dm-na"),
+    ],
+)
+def test_login_host(word: str, label: str) -> None:
+    assert login_host(word) == f"{label}.informaticacloud.com"
+
+
+@pytest.mark.parametrize("pod", PODS)
+def test_every_pod(pod: str) -> None:
+    assert login_host(pod) == login_host(pod.lower()) == f"{PODS[pod]}.informaticacloud.com"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "eu",
+        "USW9",
+        "",
+        "dm-",
+        "dm-us.informaticacloud.com.evil.example",
+        "evil-informaticacloud.com",
+        ".informaticacloud.com",
+        "https://dm-us.informaticacloud.com",
+        "dm-us/../x",
+    ],
+)
+def test_unknown_region_lists_the_known_ones(word: str) -> None:
+    with pytest.raises(IdmcSettingsError) as caught:
+        login_host(word)
+    text = str(caught.value)
+    assert repr(word) in text
+    for known in ("USW5", "EMC1", "APAUC1", "em", "us", "apne"):
+        assert known in text
+    assert "Host" in text
