@@ -2,69 +2,36 @@
 
 from __future__ import annotations
 
-import html
 import json
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from airflow_provider_infa.idmc import errors
-from airflow_provider_infa.idmc.answers import member, optional
-from airflow_provider_infa.idmc.policy import LOGIN_REFUSALS, Failure, Kind, Step, next_step
-from airflow_provider_infa.idmc.settings import Settings, is_trusted_api_base
+from airflow_provider_infa.idmc.login import Login, send_login, send_logout
+from airflow_provider_infa.idmc.policy import Kind, Step, next_step
+from airflow_provider_infa.idmc.redaction import Redactor
+from airflow_provider_infa.idmc.settings import Settings
 from airflow_provider_infa.idmc.transport import (
     Download,
     Transport,
     Trouble,
-    check,
     multipart,
     read_json,
     read_text,
     read_zip_into,
 )
+from airflow_provider_infa.idmc.verdicts import error_of
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 #: A call that had to log in so often without getting through is given up, even if other calls got through.
 RENEWALS = 5
-#: Session ids, the newest, that are looked for in what servers write.
-REMEMBERED_SESSIONS = 50
-LOGIN_PATH = "/saas/public/core/v3/login"
-LOGOUT_PATH = "/saas/public/core/v3/logout"
 API_PATH = "/public/core/v3"
-#: Seconds for a logout. Nobody waits for it, and the session ends by itself after half an hour.
-LOGOUT_TIMEOUT = 10.0
-LOGOUT_TRIES = 2
-
-
-@dataclass
-class Login:
-    """
-    What a login told (Informatica's page "Login", v3).
-
-    :param session_id: Sent with every call; never part of ``repr``.
-    :param api_base: Address of the API host, including ``/saas``.
-    :param user: User name.
-    :param org_id: Id of the organization that the user logged in to.
-    :param org_name: Its name.
-    :param accepted: Whether any call with this session got through.
-    :param given_up: Whether a call was given up because this session was not accepted; the next call logs in anew.
-    """
-
-    session_id: str = field(repr=False)
-    api_base: str
-    user: str
-    org_id: str
-    org_name: str
-    accepted: bool = False
-    given_up: bool = False
 
 
 class Session:
@@ -99,7 +66,7 @@ class Session:
         #: Logins in a row whose sessions never got a call through.
         self._useless_logins = 0
         self._closed = False
-        self._session_ids: deque[str] = deque(maxlen=REMEMBERED_SESSIONS)
+        self._redact = Redactor(settings.password)
 
     def __enter__(self) -> Session:
         return self
@@ -136,7 +103,7 @@ class Session:
             self._closed = True
             login, self._login = self._login, None
         if login is not None:
-            self._log_out(login.session_id)
+            send_logout(self._transport, self.settings, login.session_id)
         self._transport.close()
 
     def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
@@ -267,17 +234,10 @@ class Session:
             raise
 
     def _log_in(self) -> Login:
-        url = self.settings.login_url + LOGIN_PATH
-        body = json.dumps({"username": self.settings.username, "password": self.settings.password}).encode()
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-
-        def attempt() -> Login:
-            answer = self._transport.send("POST", url, read_json, data=body, headers=headers)
-            return self._read_login(answer)
-
+        what = f"Login of {self.settings.username!r} at {self.settings.login_url}"
         try:
             login = self._persist(
-                f"Login of {self.settings.username!r} at {self.settings.login_url}", Kind.LOGIN, attempt
+                what, Kind.LOGIN, lambda: send_login(self._transport, self.settings, self._on_session_id)
             )
         except errors.IdmcAuthenticationError as error:
             self._refused = error
@@ -285,49 +245,10 @@ class Session:
         log.info("Logged in to org %s as %s.", login.org_name, login.user)
         return login
 
-    def _log_out(self, session_id: str) -> None:
-        headers = {"INFA-SESSION-ID": session_id, "Accept": "application/json"}
-        url = self.settings.login_url + LOGOUT_PATH
-        for tries in range(1, LOGOUT_TRIES + 1):
-            try:
-                self._transport.send("POST", url, _ignore_answer, headers=headers, read_timeout=LOGOUT_TIMEOUT)
-                return
-            except (Trouble, errors.IdmcError) as error:
-                if tries == LOGOUT_TRIES:
-                    log.info("Could not log out, the session will expire by itself: %s", self._clean(str(error)))
-
-    def _read_login(self, answer: Any) -> Login:
-        try:
-            user = member(answer if isinstance(answer, dict) else {}, "userInfo", dict, "")
-            session_id = member(user, "sessionId", str, "")
-            bases = [member(product, "baseApiUrl", str, "") for product in member(answer, "products", list, "")]
-            org_id = optional(user, "orgId", str, "") or ""
-            name, org_name = optional(user, "name", str, ""), optional(user, "orgName", str, "")
-        except (errors.IdmcAnswerError, AttributeError):
-            bases = []
-        if not bases:
-            # Nothing of the answer is shown, because a session id may be anywhere in it.
-            raise errors.IdmcAnswerError(
-                f"{self.settings.login_url} answered the login with something unexpected: it has to name "
-                "userInfo.sessionId and products[].baseApiUrl. Is this the address of an IDMC login host?"
-            )
-        self._session_ids.append(session_id)
+    def _on_session_id(self, session_id: str) -> None:
+        self._redact.remember(session_id)
         if self._on_secret is not None:
             self._on_secret(session_id)
-        api_base = bases[0].rstrip("/")
-        if not is_trusted_api_base(api_base, self.settings.login_url):
-            self._log_out(session_id)
-            raise errors.IdmcAnswerError(
-                f"{self.settings.login_url} named {self._clean(api_base)!r} as its API host. The session is not sent "
-                "there: it must be https in the domain of the login host."
-            )
-        return Login(
-            session_id=session_id,
-            api_base=api_base,
-            user=name or self.settings.username,
-            org_id=org_id,
-            org_name=org_name or org_id,
-        )
 
     def _persist(
         self,
@@ -360,54 +281,9 @@ class Session:
                     log.info("%s: the session is no longer accepted, logging in again.", what)
                     renew()
                 elif decision.step is Step.REPEAT:
-                    log.warning("%s: %s. Trying again in %.1f s.", what, trouble.tell(self._clean), decision.delay)
+                    log.warning("%s: %s. Trying again in %.1f s.", what, trouble.tell(self._redact), decision.delay)
                     self._sleep(decision.delay)
                 else:
-                    raise self._error(what, kind, trouble, decision.step, tries) from None
-
-    def _error(self, what: str, kind: Kind, trouble: Trouble, step: Step, tries: int) -> errors.IdmcError:
-        login = self._login  # another thread may renew it meanwhile
-        org = f" in org {login.org_name}" if login is not None else ""
-        message = f"{what}{org}: {trouble.tell(self._clean)}"
-        if trouble.failure is Failure.UNAUTHORIZED and kind is not Kind.LOGIN:
-            message += ". A new login did not help: may this user use the REST API in this org?"
-        if tries > 1 and trouble.failure is not Failure.REFUSED:
-            message += f" (given up after {tries} tries)"
-        error = trouble.error(self._clean)
-        return _error_class(kind, trouble, step, error.code if error else None)(
-            message,
-            status=trouble.status,
-            code=(error.code or "") if error else None,
-            request_id=error.request_id if error else None,
-            retry_after=trouble.wait,
-        )
-
-    def _clean(self, text: str) -> str:
-        """Take secrets out of a text that a server wrote, should it echo them."""
-        for secret in (self.settings.password, *list(self._session_ids)):
-            for form in {secret, html.escape(secret), quote(secret), json.dumps(secret)[1:-1]} if secret else ():
-                text = text.replace(form, "***")
-        return text
-
-
-def _ignore_answer(response: Any) -> None:
-    """Only whether an answer to a logout came matters."""
-    check(response, "", readable=True)
-
-
-def _error_class(kind: Kind, trouble: Trouble, step: Step, code: str | None) -> type[errors.IdmcError]:
-    if step is Step.ASK_STATE:
-        return errors.IdmcOutcomeUnknownError
-    if trouble.final is not None:
-        return trouble.final
-    status = trouble.status or 0
-    if trouble.failure is Failure.UNAUTHORIZED or (
-        kind is Kind.LOGIN and (status in (400, 403) or code in LOGIN_REFUSALS)
-    ):
-        return errors.IdmcAuthenticationError
-    if trouble.failure is Failure.REFUSED:
-        if 300 <= status < 400:
-            return errors.IdmcAnswerError
-        by_status = {403: errors.IdmcPermissionError, 404: errors.IdmcNotFoundError, 409: errors.IdmcConflictError}
-        return by_status.get(status, errors.IdmcRequestError)
-    return errors.IdmcThrottledError if trouble.failure is Failure.THROTTLED else errors.IdmcUnavailableError
+                    login = self._login  # another thread may renew it meanwhile
+                    where = f"{what} in org {login.org_name}" if login is not None else what
+                    raise error_of(trouble, where, kind, decision.step, tries, self._redact) from None
