@@ -12,6 +12,7 @@ from airflow_provider_infa.hooks.connection import field_behaviour, form_widgets
 from airflow_provider_infa.idmc import exports, imports, objects
 from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import JobKind, get_job, get_log
+from airflow_provider_infa.idmc.lookup import lookup
 from airflow_provider_infa.idmc.models import Asset, Job, Reference
 from airflow_provider_infa.idmc.package import Package, read_package
 from airflow_provider_infa.idmc.session import Session
@@ -102,8 +103,8 @@ class InfaHook(BaseHook):
     def lookup(
         self, refs: Iterable[Mapping[str, str] | str], *, ignore_missing: bool = False
     ) -> list[Asset] | list[Asset | None]:
-        """Find objects by id, or by path and type; see :func:`airflow_provider_infa.idmc.objects.lookup`."""
-        return objects.lookup(self.get_conn(), refs, ignore_missing=ignore_missing)
+        """Find objects by id, or by path and type; see :func:`airflow_provider_infa.idmc.lookup.lookup`."""
+        return lookup(self.get_conn(), refs, ignore_missing=ignore_missing)
 
     def references(self, id: str, ref_type: str = "uses") -> Iterator[Reference]:
         """Direct dependencies of an asset; see :func:`airflow_provider_infa.idmc.objects.references`."""

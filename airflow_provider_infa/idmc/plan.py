@@ -16,8 +16,8 @@ from typing import Any
 from airflow_provider_infa.idmc.errors import IdmcPlanBlockedError
 from airflow_provider_infa.idmc.imports import check_conflict_resolution
 from airflow_provider_infa.idmc.jobs import mapping_argument
+from airflow_provider_infa.idmc.lookup import lookup
 from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Asset, same_type
-from airflow_provider_infa.idmc.objects import lookup
 from airflow_provider_infa.idmc.package import Package, PackageObject
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, select, unused

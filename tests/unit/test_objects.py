@@ -21,7 +21,8 @@ from airflow_provider_infa.idmc.errors import (
     IdmcNotFoundError,
     IdmcRequestError,
 )
-from airflow_provider_infa.idmc.objects import build_query, list_objects, lookup, quoted, references
+from airflow_provider_infa.idmc.lookup import lookup
+from airflow_provider_infa.idmc.objects import build_query, list_objects, quoted, references
 from airflow_provider_infa.idmc.session import Session
 
 from .idmc_doubles import LOGIN, ORG, V3, error_body

@@ -18,8 +18,9 @@ from airflow_provider_infa.idmc import errors
 from airflow_provider_infa.idmc.exports import download_package, get_export_log, start_export
 from airflow_provider_infa.idmc.imports import get_import_log, start_import, upload_package
 from airflow_provider_infa.idmc.jobs import JobKind, check_outcome, get_job, wait
+from airflow_provider_infa.idmc.lookup import lookup
 from airflow_provider_infa.idmc.models import Job
-from airflow_provider_infa.idmc.objects import list_objects, lookup, references
+from airflow_provider_infa.idmc.objects import list_objects, references
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.plan import Plan, Wishes, plan_import
 from airflow_provider_infa.idmc.session import Session
