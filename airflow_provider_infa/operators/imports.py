@@ -134,7 +134,7 @@ class InfaPlanImportOperator(BaseOperator):
         if len(plan.objects) > RECOMMENDED_OBJECTS:
             self.log.warning("Informatica recommends at most %d objects in one import.", RECOMMENDED_OBJECTS)
         for warning in plan.warnings:
-            self.log.warning("%s", warning)
+            self.log.info("%s", warning)
         for o in sorted(plan.objects, key=lambda o: o.action != BLOCKED):
             self.log.info("%-10s %-12s %s: %s", o.action, o.source.type, o.source.path, o.reason)
 
