@@ -1,0 +1,496 @@
+"""An Airflow of its own for these tests, and tasks that run in it against the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+# Airflow reads these once, when it is imported. Without them the tests would write into the home of whoever runs them.
+HOME = Path(tempfile.mkdtemp(prefix="infa-airflow-tests-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+for name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"))]:
+    del os.environ[name]
+(HOME / "dags").mkdir()
+os.environ["AIRFLOW_HOME"] = str(HOME)
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(HOME / "dags")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME}/airflow.db"
+
+import pytest  # noqa: E402
+
+from airflow_provider_infa.simulator import Simulator  # noqa: E402
+
+
+class Ti:
+    """As much of a task instance as operators touch; what goes into XCom must be plain JSON, as in the database."""
+
+    def __init__(self) -> None:
+        self.xcom: dict[str, Any] = {}
+        # What a rescheduled sensor asks about its earlier tries.
+        self.first_reschedule: datetime | None = None
+        self.dag_id, self.task_id, self.run_id, self.map_index, self.max_tries = "promote", "task", "manual__1", -1, 0
+
+    def xcom_push(self, key: str, value: Any, **_: Any) -> None:
+        assert json.loads(json.dumps(value, allow_nan=False)) == value
+        self.xcom[key] = value
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first_reschedule
+
+
+class Runner:
+    """Runs a task the way a worker does, through a deferral too; the resumed task is a new object."""
+
+    def __init__(self) -> None:
+        self.context = new_context()
+        self.deferrals: list[Any] = []
+        self.events: list[dict[str, Any]] = []
+
+    @property
+    def xcom(self) -> dict[str, Any]:
+        return self.context["ti"].xcom
+
+    def __call__(self, make: Callable[[], Any]) -> Any:
+        from airflow.providers.common.compat.sdk import TaskDeferred
+
+        try:
+            result = make().execute(self.context)
+        except TaskDeferred as deferred:
+            self.deferrals.append(deferred)
+            event = asyncio.run(first_event(rebuilt(deferred.trigger)))
+            self.events.append(event)
+            result = make().resume_execution(
+                deferred.method_name, {**(deferred.kwargs or {}), "event": event}, self.context
+            )
+        assert json.loads(json.dumps(result)) == result
+        return result
+
+
+def new_context() -> dict[str, Any]:
+    return {"ti": Ti(), "dag": SimpleNamespace(dag_id="promote"), "run_id": "manual__2026-03-02T09:15:00+00:00"}
+
+
+def rebuilt(trigger: Any) -> Any:
+    """What a triggerer makes of a trigger: a new object from JSON."""
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    return getattr(__import__(module, fromlist=[name]), name)(**json.loads(json.dumps(arguments)))
+
+
+async def first_event(trigger: Any) -> dict[str, Any]:
+    events = trigger.run()
+    try:
+        event = await asyncio.wait_for(anext(events), 30)
+    finally:
+        await events.aclose()
+    payload = event.payload
+    assert json.loads(json.dumps(payload)) == payload
+    return payload
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delays of hundredths of a second where the real ones begin with seconds."""
+    from airflow_provider_infa.idmc import imports, policy
+
+    monkeypatch.setattr(policy, "FIRST_DELAY", 0.02)
+    monkeypatch.setattr(policy, "FIRST_POLL", 0.02)
+    monkeypatch.setattr(imports, "SETTLE_DELAYS", (0.05, 0.1))
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make an Airflow connection: a mapping with the fields that differ from those of the simulator's org."""
+
+    def make(conn_id: str, fields: dict[str, Any] | str) -> None:
+        text = fields if isinstance(fields, str) else json.dumps({"conn_type": "infa", **fields})
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", text)
+
+    return make
+
+
+@pytest.fixture
+def sim(connect: Callable[..., None]) -> Iterator[Simulator]:
+    """The simulated orgs dev, test and prod, with connections to them."""
+    with Simulator(job_seconds=0.0) as simulator:
+        for conn_id, connection in simulator.connections.items():
+            connect(conn_id, {**connection, "extra": {"retry_timeout": 2, "read_timeout": 10}})
+        yield simulator
+
+
+@pytest.fixture
+def run() -> Runner:
+    """Run tasks in one context, one after the other."""
+    return Runner()
+
+
+@pytest.fixture
+def context() -> dict[str, Any]:
+    return new_context()
+
+
+@pytest.fixture
+def event_of() -> Callable[[Any], Any]:
+    """The event of a trigger, after a rebuild."""
+    return lambda trigger: asyncio.run(first_event(rebuilt(trigger)))
+
+
+@pytest.fixture
+def rebuild() -> Callable[[Any], Any]:
+    return rebuilt
+
+
+#: How names of dev are called in test.
+NAMES = {"runtime_environments": {"DEV_AGENTS": "TEST_AGENTS"}, "connections": {"ora_dev": "ora_test"}}
+
+
+class Promotion:
+    """The steps before the one that a test is about, done by the hook."""
+
+    def __init__(self, sim: Simulator) -> None:
+        self.sim = sim
+        self.names = NAMES
+
+    def ids(self, tag: str = "release-1", org: str = "dev") -> list[str]:
+        return [asset["id"] for asset in self.sim.assets(org) if tag in asset["tags"]]
+
+    def export(self, ids: list[str] | None = None) -> str:
+        from airflow_provider_infa.hooks.infa import InfaHook
+
+        with InfaHook("infa_dev") as hook:
+            return hook.start_export(ids or self.ids()).id
+
+    def package(self, path: Path) -> Path:
+        from airflow_provider_infa.hooks.infa import InfaHook
+
+        with InfaHook("infa_dev") as hook:
+            return hook.download_export_package(self.export(), path).path
+
+    def upload(self, path: Path) -> str:
+        from airflow_provider_infa.hooks.infa import InfaHook
+
+        with InfaHook("infa_test") as hook:
+            return hook.upload_import_package(path)
+
+    def plan(self, path: Path) -> dict[str, Any]:
+        from airflow_provider_infa.hooks.infa import InfaHook
+        from airflow_provider_infa.idmc.package import read_package
+        from airflow_provider_infa.idmc.plan import Wishes, plan_import
+
+        with InfaHook("infa_test") as hook:
+            return plan_import(hook.get_conn(), read_package(path), Wishes(**NAMES)).to_json()
+
+    def start(self, job_id: str, specification: dict[str, Any] | None = None) -> str:
+        from airflow_provider_infa.hooks.infa import InfaHook
+
+        with InfaHook("infa_test") as hook:
+            return hook.start_import(job_id, import_specification=specification).id
+
+    def job(self, job_id: str, org: str = "test") -> dict[str, Any]:
+        return next(job for job in self.sim.jobs(org) if job["id"] == job_id)
+
+    def open_sessions(self, org: str = "test") -> int:
+        """Sessions that stay open; a trigger logs out in the background, after its event."""
+        for _ in range(60):
+            if not (left := self.sim.sessions(org)["open"]):
+                break
+            time.sleep(0.05)
+        return left
+
+    def calls(self, org: str, method: str, path_end: str) -> list[dict[str, Any]]:
+        return [r for r in self.sim.requests(org) if r["method"] == method and re.search(path_end, r["path"])]
+
+
+@pytest.fixture
+def promotion(sim: Simulator) -> Promotion:
+    return Promotion(sim)
+
+
+@pytest.fixture
+def package(promotion: Promotion, tmp_path: Path) -> Path:
+    """The package of release-1."""
+    return promotion.package(tmp_path / "release-1.zip")
+
+
+@pytest.fixture
+def ready_import(promotion: Promotion, package: Path) -> Callable[[], str]:
+    """Upload and start an import from dev to test, and tell its id."""
+
+    def start() -> str:
+        return promotion.start(promotion.upload(package), promotion.plan(package)["import_specification"])
+
+    return start
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """All that was logged so far: through Python's logging, or as newer versions of Airflow do it, to the terminal."""
+    caplog.set_level(logging.INFO)
+    kept = [logger for logger in map(logging.getLogger, ("airflow.task", "airflow")) if not logger.propagate]
+    for logger in kept:
+        logger.addHandler(caplog.handler)
+        logger.setLevel(logging.INFO)
+    printed: list[str] = []
+
+    def text() -> str:
+        printed.extend(capfd.readouterr())
+        return "\n".join([*(f"{r.levelname.lower()}: {r.getMessage()}" for r in caplog.records), *printed])
+
+    yield text
+    for logger in kept:
+        logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture
+def object_store() -> str:
+    """URI of a place that is no file system, so that nothing there is a local file."""
+    import fsspec
+
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:  # Airflow 2
+        from airflow.io.store import attach
+    store = fsspec.filesystem("memory")
+    attach(protocol="memory", fs=store)
+    store.store.clear()
+    store.pseudo_dirs[:] = [""]
+    return "memory://packages"
+
+
+@pytest.fixture(scope="session")
+def airflow_env() -> dict[str, str]:
+    """Environment for an Airflow that runs as a process of its own, with the home of these tests."""
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+
+
+#: Airflow's command line, several commands in one process: starting it takes longer than most commands.
+COMMANDS = """
+import json, sys
+from airflow.__main__ import main
+
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["airflow", *arguments]
+    try:
+        code = main()
+    except SystemExit as end:
+        code = end.code or None
+    print("\\n\\x1e" + json.dumps(code), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def airflow(airflow_env: dict[str, str]) -> Callable[..., list[str]]:
+    """Run commands of Airflow's command line; returns what each printed."""
+
+    def call(*commands: str, timeout: float = 110, **env: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", COMMANDS, json.dumps([shlex.split(command) for command in commands])],
+            env={**airflow_env, **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        codes = re.findall(r"\x1e(.*)\n", done.stdout)
+        assert codes == ["null"] * len(commands), done.stdout + done.stderr
+        return re.split(r"\n\x1e.*\n", done.stdout)[:-1]
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def database(airflow: Callable[..., list[str]]) -> Path:
+    """Airflow's database, made once."""
+    airflow("db migrate")
+    return HOME / "airflow.db"
+
+
+# --- Airflow in processes of its own ----------------------------------------------------------------------------------
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+
+#: The console script, and a list of all session ids that it gives out, for a search afterwards.
+RECORDING_SIMULATOR = """
+import sys
+from airflow_provider_infa.simulator import session_book
+from airflow_provider_infa.simulator.cli import main
+
+open_session = session_book.SessionBook.open
+
+def recorded(*args, **kwargs):
+    session = open_session(*args, **kwargs)
+    with open(sys.argv[1], "a") as file:
+        print(session.id, file=file)
+    return session
+
+session_book.SessionBook.open = recorded
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+class Process:
+    """A process with a group of its own, that is stopped as a whole; its output is kept in a file."""
+
+    def __init__(self, name: str, command: list[str], folder: Path, env: dict[str, str]) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def assert_running(self) -> None:
+        assert self._process.poll() is None, f"{self.name} ended:\n{self.output[-5000:]}"
+
+    def wait(self, seconds: float) -> int:
+        return self._process.wait(seconds)
+
+    def stop(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(15)
+
+
+class Place:
+    """A simulator and an Airflow home, each in processes of its own."""
+
+    def __init__(self, folder: Path, database: Path, env: dict[str, str], dags: Path) -> None:
+        self.folder, self.home, self._processes = folder, folder / "home", []
+        self.home.mkdir()
+        shutil.copy(database, self.home / "airflow.db")
+        # Keys that all processes of one Airflow have to share.
+        shutil.copy(database.parent / "airflow.cfg", self.home / "airflow.cfg")
+        self.env = env | {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
+            "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(self.home / "logs" / "dag_processor"),
+            "AIRFLOW__SCHEDULER__CHILD_PROCESS_LOG_DIRECTORY": str(self.home / "logs" / "scheduler"),
+            "INFA_PACKAGES": (folder / "packages").as_uri(),
+            # Executors start their parts by the name "airflow".
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+
+    def start_simulator(self, job_seconds: float) -> None:
+        ready = self.folder / "ready.json"
+        arguments = ["--job-seconds", str(job_seconds), "--ready-file", str(ready)]
+        command = [sys.executable, "-c", RECORDING_SIMULATOR, str(self.folder / "sessions"), *arguments]
+        simulator = self.start("simulator", command)
+        while not ready.exists():
+            simulator.assert_running()
+            time.sleep(0.05)
+        self.orgs = json.loads(ready.read_text())
+
+    def connect_by_environment(self) -> None:
+        for name, connection in self.orgs["connections"].items():
+            self.env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
+
+    def connect_by_database(self) -> None:
+        """Store the connections where the UI does; Airflow brings them to tasks and triggers in ways of its own."""
+        file = self.folder / "connections.json"
+        file.write_text(json.dumps(self.orgs["connections"]))
+        done = self.airflow("connections", "connections", "import", str(file))
+        assert done.wait(100) == 0, done.output
+        assert len(self.query("SELECT conn_id FROM connection WHERE conn_type = 'infa'")) == len(
+            self.orgs["connections"]
+        )
+
+    def start(self, name: str, command: list[str]) -> Process:
+        self._processes.append(Process(name, command, self.folder, self.env))
+        return self._processes[-1]
+
+    def airflow(self, name: str, *arguments: str) -> Process:
+        return self.start(name, [sys.executable, "-m", "airflow", *arguments])
+
+    def look(self, org: str, what: str) -> Any:
+        """What the simulator tells tests."""
+        with urllib.request.urlopen(f"{self.orgs['control']}/orgs/{org}/{what}", timeout=10) as answer:
+            return json.load(answer)
+
+    def query(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=30)) as base:
+            return base.execute(sql, arguments).fetchall()
+
+    def states(self, dag_id: str) -> dict[tuple[str, int], str]:
+        rows = self.query("SELECT task_id, map_index, state FROM task_instance WHERE dag_id = ?", dag_id)
+        return {(task, index): state for task, index, state in rows}
+
+    def secrets(self) -> set[str]:
+        passwords = {connection["password"] for connection in self.orgs["connections"].values()}
+        return passwords | set((self.folder / "sessions").read_text().split())
+
+    def leaks(self) -> list[str]:
+        """Where in logs and database a secret stands."""
+        files = [path for path in self.home.rglob("*") if path.is_file()]
+        files += [process.log for process in self._processes if process.name != "simulator"]
+        found = []
+        for path in files:
+            # At level debug, where 3.0 shows what a task tells its supervisor, it shows what it was told to mask.
+            lines = [line for line in path.read_bytes().splitlines() if b"MaskSecret(" not in line]
+            content = b"\n".join(lines)
+            found += [f"{path}: {secret}" for secret in self.secrets() if secret.encode() in content]
+        return found
+
+    def stop(self) -> None:
+        for process in reversed(self._processes):
+            process.stop()
+        # Executors give tasks groups of their own.
+        for pid in self.left():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def left(self) -> list[int]:
+        """Processes that still run with our home."""
+        marker, found = f"AIRFLOW_HOME={self.home}".encode(), []
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if marker in environ.read_bytes().split(b"\0"):
+                    found.append(int(environ.parent.name))
+        return found
+
+
+@pytest.fixture
+def place(tmp_path: Path, database: Path, airflow_env: dict[str, str]) -> Iterator[Callable[..., Place]]:
+    """Make a place for processes; everything in it is stopped afterwards."""
+    places: list[Place] = []
+    # A test run that is ended from outside must come through here as well.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    def make(dags: Path = EXAMPLES, job_seconds: float = 1.0, in_database: bool = False, **env: str) -> Place:
+        places.append(Place(tmp_path, database, {**airflow_env, **env}, dags))
+        places[-1].start_simulator(job_seconds)
+        (places[-1].connect_by_database if in_database else places[-1].connect_by_environment)()
+        return places[-1]
+
+    try:
+        yield make
+    finally:
+        for each in places:
+            each.stop()
+        signal.signal(signal.SIGTERM, before)

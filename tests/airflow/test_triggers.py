@@ -1,0 +1,327 @@
+"""Waiting without a worker: triggers, and the session that those of one connection share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+
+import pytest
+
+from airflow_provider_infa.triggers import poller
+from airflow_provider_infa.triggers.jobs import InfaJobTrigger
+
+
+def trigger(job_id: str, *, seconds: float = 30.0, kind: str = "import", conn_id: str = "infa_test", interval=0.05):
+    return InfaJobTrigger(conn_id, kind, job_id, interval, time.time() + seconds)
+
+
+async def event_of(waiting: InfaJobTrigger) -> dict:
+    events = waiting.run()
+    event = await asyncio.wait_for(anext(events), 30)
+    # One event and no more: Airflow ends a trigger after the first.
+    with pytest.raises(StopAsyncIteration):
+        await anext(events)
+    return event.payload
+
+
+async def settled(sim, org: str = "test", **expected) -> dict:
+    """The sessions of an org once they are as expected; logging out happens in the background."""
+    for _ in range(100):
+        sessions = sim.sessions(org)
+        if sessions == {**sessions, **expected}:
+            break
+        await asyncio.sleep(0.05)
+    return sessions
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    yield
+    assert poller._pollers == {}
+
+
+# --- serialization ----------------------------------------------------------------------------------------------------
+
+
+def test_a_trigger_rebuilt_from_its_arguments_is_the_same(rebuild):
+    original = InfaJobTrigger("infa_test", "import", "abc", 10.0, 1_800_000_000.5)
+    again = rebuild(original)
+    assert type(again) is InfaJobTrigger
+    assert again.serialize() == original.serialize()
+    names = ("infa_conn_id", "kind", "job_id", "poll_interval", "deadline")
+    assert [getattr(again, name) for name in names] == [getattr(original, name) for name in names]
+    assert again.serialize()[1].keys() == set(names)
+
+
+def test_no_secret_is_serialized(sim):
+    text = json.dumps(trigger("abc").serialize())
+    for connection in sim.connections.values():
+        assert connection["password"] not in text
+        assert connection["login"] not in text
+
+
+def test_arguments_survive_airflows_own_serialization():
+    # Newer versions raise here for what they do not know, after the job was started.
+    try:
+        from airflow.sdk.serde import deserialize, serialize
+    except ImportError:
+        from airflow.serialization.serialized_objects import BaseSerialization
+
+        serialize, deserialize = BaseSerialization.serialize, BaseSerialization.deserialize
+    arguments = trigger("abc").serialize()[1]
+    assert deserialize(serialize(arguments)) == arguments
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_job_that_ends(promotion, ready_import):
+    promotion.sim.change_settings("test", job_seconds=0.6)
+    job_id = ready_import()
+    promotion.sim.clear_requests()
+    assert await event_of(trigger(job_id)) == {
+        "status": "ended", "job_id": job_id, "state": "SUCCESSFUL", "message": None,
+    }  # fmt: skip
+    assert len(promotion.calls("test", "GET", f"/import/{job_id}$")) > 2
+    # Results of objects are fetched when the task goes on: events are logged whole and kept in the database.
+    assert not [r for r in promotion.sim.requests("test") if "expand" in r["query"]]
+
+
+async def test_an_export(promotion):
+    job_id = promotion.export()
+    event = await event_of(trigger(job_id, kind="export", conn_id="infa_dev"))
+    assert (event["status"], event["state"]) == ("ended", "SUCCESSFUL")
+
+
+async def test_a_failed_job_has_ended_too(promotion, ready_import):
+    promotion.sim.add_fault("test", {"kind": "fail_job"})
+    assert (await event_of(trigger(ready_import())))["state"] == "FAILED"
+
+
+async def test_a_deadline_in_the_past(promotion, ready_import):
+    # The triggerer was down over the deadline: the last word counts, not the clock alone.
+    job_id = ready_import()
+    assert (await event_of(trigger(job_id, seconds=-100)))["status"] == "ended"
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    assert await event_of(trigger(job_id, seconds=-100)) == {
+        "status": "timeout", "job_id": job_id, "state": "IN_PROGRESS", "message": None,
+    }  # fmt: skip
+
+
+async def test_the_deadline_is_kept(promotion, ready_import):
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    began = time.monotonic()
+    # Longer than the wait: the last pause is cut short.
+    assert (await event_of(trigger(job_id, seconds=0.5, interval=60)))["status"] == "timeout"
+    assert 0.4 < time.monotonic() - began < 3
+
+
+async def test_the_deadline_is_kept_while_the_server_hangs(promotion, ready_import):
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "slow", "seconds": 4, "method": "GET", "path": "/import/"})
+    began = time.monotonic()
+    assert (await event_of(trigger(job_id, seconds=0.5)))["status"] == "timeout"
+    assert time.monotonic() - began < 3
+    promotion.sim.clear_faults()
+
+
+async def test_a_job_that_the_org_does_not_have(sim):
+    event = await event_of(trigger("0123456789abcdefABCDEF"))
+    assert event["status"] == "refused"
+    assert "HTTP 404" in event["message"]
+    assert "requestId" in event["message"]
+    assert (await settled(sim, open=0))["open"] == 0
+
+
+async def test_an_id_that_is_none(sim):
+    assert (await event_of(trigger("")))["status"] == "refused"
+    assert (await event_of(InfaJobTrigger("infa_test", "promotion", "x", 1, time.time())))["status"] == "error"
+
+
+async def test_a_wrong_password_is_tried_once(sim, connect):
+    connect("infa_test", {**sim.connections["infa_test"], "password": "forgotten-by-the-tests"})
+    events = await asyncio.gather(*(event_of(trigger(f"job{n}")) for n in range(5)))
+    assert {event["status"] for event in events} == {"refused"}
+    assert "forgotten" not in json.dumps(events)
+    assert sim.sessions("test")["failed_logins"] == 1
+
+
+@pytest.mark.parametrize("fields", [{}, {"login": "a", "password": "b", "host": "ftp://x"}])
+async def test_a_bad_connection_is_an_event(connect, fields):
+    connect("infa_bad", fields)
+    event = await event_of(trigger("abc", conn_id="infa_bad"))
+    assert event["status"] == "refused"
+    assert "'infa_bad'" in event["message"]
+
+
+async def test_no_connection_at_all_is_an_event():
+    # Whatever Airflow raises for it; with an empty database or none at all that differs.
+    event = await event_of(trigger("abc", conn_id="infa_nowhere"))
+    assert event["status"] == "error"
+    assert event["message"]
+
+
+# --- outages ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["maintenance", "drop_before", "drop_after", "throttle", "server_error", "truncate"])
+async def test_an_outage_is_waited_out(promotion, ready_import, kind):
+    promotion.sim.change_settings("test", job_seconds=0.3)
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": kind, "method": "GET", "path": "/import/", "times": 4})
+    event = await event_of(trigger(job_id))
+    assert (event["status"], event["state"]) == ("ended", "SUCCESSFUL")
+    assert promotion.sim.faults("test")[0]["struck"] == 4
+
+
+async def test_a_session_that_expires_again_and_again(promotion, ready_import):
+    promotion.sim.change_settings("test", job_seconds=0.6)
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "expire_session", "method": "GET", "path": "/import/", "every": 2})
+    assert (await event_of(trigger(job_id)))["status"] == "ended"
+    assert promotion.sim.faults("test")[0]["struck"] > 1
+
+
+async def test_an_outage_of_the_login(promotion, ready_import):
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "maintenance", "path": "/login$", "times": 3})
+    assert (await event_of(trigger(job_id)))["status"] == "ended"
+
+
+async def test_an_outage_beyond_the_deadline(promotion, ready_import):
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "maintenance", "method": "GET", "path": "/import/"})
+    event = await event_of(trigger(job_id, seconds=0.5))
+    assert (event["status"], event["state"]) == ("timeout", None)
+
+
+async def test_the_outage_does_not_block_the_event_loop(promotion, ready_import):
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "slow", "seconds": 1, "times": 1, "method": "GET", "path": "/import/"})
+    waiting = asyncio.ensure_future(event_of(trigger(job_id)))
+    longest, last = 0.0, time.monotonic()
+    while not waiting.done():
+        await asyncio.sleep(0.01)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    assert waiting.result()["status"] == "ended"
+    assert longest < 0.6
+
+
+# --- sharing ----------------------------------------------------------------------------------------------------------
+
+
+async def test_fifty_waits_are_one_login(promotion, ready_import):
+    sim = promotion.sim
+    sim.change_settings("test", job_seconds=0.5)
+    job_id = ready_import()
+    before = sim.sessions("test")
+    events = await asyncio.gather(*(event_of(trigger(job_id)) for _ in range(50)))
+    assert {event["status"] for event in events} == {"ended"}
+    after = await settled(sim, open=0)
+    assert after["logins"] - before["logins"] == after["logouts"] - before["logouts"] == 1
+    assert after["open"] == 0
+
+
+async def test_the_session_lasts_until_the_last_wait_is_over(promotion, ready_import):
+    sim = promotion.sim
+    sim.add_fault("test", {"kind": "never_end"})
+    endless = ready_import()
+    sim.clear_faults()
+    ended = ready_import()
+    before = sim.sessions("test")["logins"]
+    waiting = asyncio.ensure_future(event_of(trigger(endless, seconds=1.5)))
+    for _ in range(3):
+        assert (await event_of(trigger(ended)))["status"] == "ended"
+        assert sim.sessions("test")["open"] == 1
+    assert (await waiting)["status"] == "timeout"
+    assert (await settled(sim, open=0)) == {**sim.sessions("test"), "open": 0, "logins": before + 1}
+
+
+async def test_waits_of_different_connections_do_not_share(promotion, ready_import):
+    job_id = ready_import()
+    exported = promotion.export()
+    events = await asyncio.gather(
+        event_of(trigger(job_id)), event_of(trigger(exported, kind="export", conn_id="infa_dev"))
+    )
+    assert {event["status"] for event in events} == {"ended"}
+
+
+async def test_a_changed_password_is_used_at_once(promotion, ready_import, connect):
+    sim = promotion.sim
+    sim.add_fault("test", {"kind": "never_end"})
+    endless = ready_import()
+    sim.clear_faults()
+    ended = ready_import()
+    good = sim.connections["infa_test"]
+    connect("infa_test", {**good, "password": "forgotten-by-the-tests"})
+    assert (await event_of(trigger(ended)))["status"] == "refused"
+    connect("infa_test", good)
+    waiting = asyncio.ensure_future(event_of(trigger(endless, seconds=1)))
+    assert (await event_of(trigger(ended)))["status"] == "ended"
+    assert (await waiting)["status"] == "timeout"
+    assert sim.sessions("test")["failed_logins"] == 1
+
+
+# --- cancelling -------------------------------------------------------------------------------------------------------
+
+
+async def cancelled(waiting: InfaJobTrigger, after: float) -> None:
+    task = asyncio.ensure_future(event_of(waiting))
+    await asyncio.sleep(after)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancelled_wait_leaves_nothing_behind(promotion, ready_import):
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    await cancelled(trigger(job_id), after=0.5)
+    assert (await settled(promotion.sim, open=0))["open"] == 0
+    assert promotion.job(job_id)["state"] == "IN_PROGRESS"
+
+
+@pytest.mark.parametrize("path", ["/import/", "/login$"])
+async def test_a_wait_cancelled_during_a_request_leaves_no_session(promotion, ready_import, path):
+    sim = promotion.sim
+    sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    sim.add_fault("test", {"kind": "slow", "seconds": 1, "path": path, "times": 1})
+    await cancelled(trigger(job_id), after=0.5)
+    # Until the slow answer has arrived and whatever follows it has happened.
+    await asyncio.sleep(1.5)
+    assert (await settled(sim, open=0))["open"] == 0
+
+
+async def test_one_cancelled_wait_does_not_disturb_the_others(promotion, ready_import):
+    promotion.sim.change_settings("test", job_seconds=1)
+    job_id = ready_import()
+    before = promotion.sim.sessions("test")["logins"]
+    waiting = asyncio.ensure_future(event_of(trigger(job_id)))
+    await cancelled(trigger(job_id), after=0.2)
+    assert (await waiting)["status"] == "ended"
+    assert (await settled(promotion.sim, open=0)) == {
+        **promotion.sim.sessions("test"), "open": 0, "logins": before + 1,
+    }  # fmt: skip
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+
+async def test_states_are_logged_once_and_no_secrets(promotion, ready_import, logged):
+    logging.getLogger("airflow_provider_infa").setLevel(logging.DEBUG)
+    promotion.sim.change_settings("test", job_seconds=0.5)
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "maintenance", "method": "GET", "path": "/import/", "times": 1})
+    await event_of(trigger(job_id))
+    polls, text = promotion.calls("test", "GET", f"/import/{job_id}$"), logged()
+    # Some versions of Airflow log through Python and to the terminal, so that a line shows up twice.
+    assert 1 <= text.count(f"Import job {job_id} is IN_PROGRESS") <= 2 < len(polls) - 1
+    assert 1 <= text.count(f"Still waiting for import job {job_id}") <= 2
+    for connection in promotion.sim.connections.values():
+        assert connection["password"] not in text
