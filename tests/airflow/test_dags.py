@@ -18,9 +18,6 @@ def dag_ids(file: Path) -> list[str]:
 
 DAGS = [pytest.param(file, dag_id, id=dag_id) for file in FILES for dag_id in dag_ids(file)]
 
-#: DAGs that wait for a person in the UI of Airflow.
-APPROVED = {dag_id for file in FILES for dag_id in dag_ids(file) if re.search("(?i)hitl|approv", file.read_text())}
-
 
 @pytest.fixture
 def offline(monkeypatch):
@@ -69,8 +66,6 @@ def run(place, dag_id: str, date: str) -> None:
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 @pytest.mark.parametrize(("file", "dag_id"), DAGS)
 def test_an_example_runs(place, file, dag_id, deferrable):
-    if dag_id in APPROVED:
-        pytest.skip("waits for a person")
     here = place(job_seconds=4.0 if deferrable else 0.0, AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE=str(deferrable))
     run(here, dag_id, "2026-06-01")
     assert here.query("SELECT state FROM dag_run WHERE dag_id = ?", dag_id) == [("success",)]
@@ -98,7 +93,6 @@ def test_connections_of_the_database_are_found_in_triggers_too(place):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.skipif("promote_changed" not in {param.id for param in DAGS}, reason="there is no such example")
 def test_nothing_changed_is_a_skipped_run(place):
     here = place()
     run(here, "promote_changed", "2026-06-01")
