@@ -451,8 +451,12 @@ class Place:
         files += [process.log for process in self._processes if process.name != "simulator"]
         found = []
         for path in files:
+            try:
+                text = path.read_bytes()
+            except FileNotFoundError:  # SQLite's journal comes and goes
+                continue
             # At level debug, where 3.0 shows what a task tells its supervisor, it shows what it was told to mask.
-            lines = [line for line in path.read_bytes().splitlines() if b"MaskSecret(" not in line]
+            lines = [line for line in text.splitlines() if b"MaskSecret(" not in line]
             content = b"\n".join(lines)
             found += [f"{path}: {secret}" for secret in self.secrets() if secret.encode() in content]
         return found

@@ -255,7 +255,7 @@ def test_a_bad_flag_is_refused_before_the_wait(promotion, ready_import, wait, mo
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_templates_are_rendered(promotion, ready_import, run, mode):
+def test_templates_are_rendered(promotion, ready_import, run, wait, mode):
     job_id = ready_import()
 
     def make():
@@ -263,7 +263,7 @@ def test_templates_are_rendered(promotion, ready_import, run, mode):
         task.render_template_fields({**run.context, "params": {"id": job_id, "flag": True}})
         return task
 
-    assert run(make)["id"] == job_id
+    assert wait(make)["id"] == job_id
 
 
 def test_the_log_of_a_wait_is_readable(promotion, ready_import, wait, logged):

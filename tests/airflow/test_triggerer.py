@@ -51,6 +51,10 @@ def running(place):
             in_database=True,
             AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE="True",
             AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="False",
+            # With SQLite a worker of 3.0 can ask to run a task before the scheduler has stored that it may, which fails
+            # the task ("previous_state: scheduled"). No code of ours has run by then.
+            AIRFLOW__CORE__DEFAULT_TASK_RETRIES="3",
+            AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY="1",
             AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"http://localhost:{api}/execution/",
             AIRFLOW__API__PORT=str(api),
             AIRFLOW__API__HOST="127.0.0.1",
