@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -16,10 +17,11 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -117,6 +119,33 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imports, "SETTLE_DELAYS", (0.05, 0.1))
 
 
+def masker() -> Any:
+    """Airflow's secrets masker; it has moved from version to version."""
+    for name in (
+        "airflow.sdk._shared.secrets_masker",
+        "airflow.sdk.execution_time.secrets_masker",
+        "airflow.utils.log.secrets_masker",
+    ):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    raise AssertionError("no secrets masker found")
+
+
+@pytest.fixture(autouse=True)
+def few_secrets() -> Iterator[None]:
+    """Let Airflow forget the secrets of each test: with every new one it compiles one expression of all it knows."""
+    yield
+    if "airflow" in sys.modules:
+        known = masker()._secrets_masker()
+        known.patterns, known.replacer = set(), None
+
+
+@pytest.fixture
+def redact() -> Callable[[str], str]:
+    """What Airflow's masker makes of a text."""
+    return masker().redact
+
+
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make an Airflow connection: a mapping with the fields that differ from those of the simulator's org."""
@@ -133,7 +162,7 @@ def sim(connect: Callable[..., None]) -> Iterator[Simulator]:
     """The simulated orgs dev, test and prod, with connections to them."""
     with Simulator(job_seconds=0.0) as simulator:
         for conn_id, connection in simulator.connections.items():
-            connect(conn_id, {**connection, "extra": {"retry_timeout": 2, "read_timeout": 10}})
+            connect(conn_id, {**connection, "extra": {"retry_timeout": 1, "read_timeout": 10}})
         yield simulator
 
 
@@ -169,6 +198,27 @@ class Promotion:
     def __init__(self, sim: Simulator) -> None:
         self.sim = sim
         self.names = NAMES
+        self.over = threading.Event()
+        self._watchers: list[threading.Thread] = []
+
+    def end_jobs_after_two_looks(self, org: str = "test") -> None:
+        """Let jobs run until their state was asked for twice: so long that tasks defer, and no longer."""
+        self.sim.add_fault(org, {"kind": "never_end"})
+        self._watchers.append(threading.Thread(target=self._end_jobs, args=(org,)))
+        self._watchers[-1].start()
+
+    def _end_jobs(self, org: str) -> None:
+        before: dict[str, int] = {}
+        while not self.over.wait(0.01):
+            for job in self.sim._orgs[org].jobs:
+                looks = len(self.calls(org, "GET", f"/{job.id}$"))
+                if job.state == "IN_PROGRESS" and looks >= before.setdefault(job.id, looks) + 2:
+                    job.ended = job.ended or datetime.now(timezone.utc)
+
+    def stop(self) -> None:
+        self.over.set()
+        for watcher in self._watchers:
+            watcher.join()
 
     def ids(self, tag: str = "release-1", org: str = "dev") -> list[str]:
         return [asset["id"] for asset in self.sim.assets(org) if tag in asset["tags"]]
@@ -221,8 +271,10 @@ class Promotion:
 
 
 @pytest.fixture
-def promotion(sim: Simulator) -> Promotion:
-    return Promotion(sim)
+def promotion(sim: Simulator) -> Iterator[Promotion]:
+    promotion = Promotion(sim)
+    yield promotion
+    promotion.stop()
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def exported(promotion, job_id: str) -> set[str]:
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_result_and_xcom(sim, promotion, run, deferrable):
-    sim.change_settings("dev", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks("dev")
     job_id = run(export(objects=promotion.ids(), deferrable=deferrable))
     assert len(run.deferrals) == deferrable
     assert run.xcom["result"] == {
@@ -156,7 +156,7 @@ def test_more_than_is_recommended_is_warned_about(promotion, run, monkeypatch, l
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_failed_export_fails_with_an_exception_of_its_own(sim, promotion, run, logged, deferrable):
-    sim.change_settings("dev", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks("dev")
     sim.add_fault("dev", {"kind": "fail_job", "message": "Out of disk, says the simulator."})
     with pytest.raises(IdmcJobFailedError) as error:
         run(export(objects=promotion.ids(), deferrable=deferrable))

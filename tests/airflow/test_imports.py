@@ -273,7 +273,7 @@ def test_a_start_does_not_wait_by_default(promotion, run, job_id, specification)
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_waiting_for_the_end(promotion, run, job_id, specification, deferrable):
-    promotion.sim.change_settings("test", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks()
     arguments = {"import_job_id": job_id, "import_specification": specification, "wait_for_completion": True}
     assert run(start(**arguments, deferrable=deferrable)) == job_id
     assert len(run.deferrals) == deferrable
@@ -296,7 +296,7 @@ def test_a_specification_as_text(promotion, run, package, specification):
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_second_start_attaches(promotion, run, job_id, specification, logged, deferrable):
-    promotion.sim.change_settings("test", job_seconds=1.0)
+    promotion.end_jobs_after_two_looks()
     arguments = {"import_job_id": job_id, "import_specification": specification}
     run(start(**arguments))
     run(start(**arguments))
@@ -365,7 +365,7 @@ def test_a_bad_argument_is_refused_before_anything_starts(promotion, run, job_id
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_failed_import_fails_with_an_exception_of_its_own(promotion, run, job_id, specification, logged, deferrable):
-    promotion.sim.change_settings("test", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks()
     fault = {"kind": "fail_objects", "paths": ["Sales/mt_orders"], "message": "No space left, says the simulator."}
     promotion.sim.add_fault("test", fault)
     arguments = {"import_job_id": job_id, "import_specification": specification, "wait_for_completion": True}

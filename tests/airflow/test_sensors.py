@@ -64,7 +64,7 @@ def wait(run, monkeypatch):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_waiting_for_an_import(promotion, ready_import, run, wait, mode):
-    promotion.sim.change_settings("test", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks()
     job_id = ready_import()
     result = wait(sensor(job_id, mode))
     assert result == {
@@ -93,7 +93,7 @@ def test_waiting_for_an_export(promotion, wait, mode):
 
 
 def test_one_login_for_many_pokes(promotion, ready_import, wait):
-    promotion.sim.change_settings("test", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks()
     job_id = ready_import()
     before = promotion.sim.sessions("test")["logins"]
     wait(sensor(job_id))
@@ -132,7 +132,7 @@ def test_a_timeout(promotion, ready_import, wait, mode, soft_fail):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("soft_fail", [False, True])
 def test_a_failed_job(promotion, ready_import, run, wait, logged, mode, soft_fail):
-    promotion.sim.change_settings("test", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks()
     promotion.sim.add_fault("test", {"kind": "fail_objects", "paths": ["Sales/m_orders"], "message": "No space left."})
     job_id = ready_import()
     with pytest.raises(IdmcJobFailedError) as error:
@@ -267,7 +267,7 @@ def test_templates_are_rendered(promotion, ready_import, run, wait, mode):
 
 
 def test_the_log_of_a_wait_is_readable(promotion, ready_import, wait, logged):
-    promotion.sim.change_settings("test", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks()
     job_id = ready_import()
     wait(sensor(job_id))
     text = logged()

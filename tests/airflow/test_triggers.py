@@ -78,7 +78,7 @@ def test_arguments_survive_airflows_own_serialization():
 
 
 async def test_a_job_that_ends(promotion, ready_import):
-    promotion.sim.change_settings("test", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks()
     job_id = ready_import()
     promotion.sim.clear_requests()
     assert await event_of(trigger(job_id)) == {
@@ -171,7 +171,6 @@ async def test_no_connection_at_all_is_an_event():
 
 @pytest.mark.parametrize("kind", ["maintenance", "drop_before", "drop_after", "throttle", "server_error", "truncate"])
 async def test_an_outage_is_waited_out(promotion, ready_import, kind):
-    promotion.sim.change_settings("test", job_seconds=0.3)
     job_id = ready_import()
     promotion.sim.add_fault("test", {"kind": kind, "method": "GET", "path": "/import/", "times": 4})
     event = await event_of(trigger(job_id))

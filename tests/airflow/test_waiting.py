@@ -143,7 +143,7 @@ def test_a_task_looks_once_before_it_defers(promotion, ready_import, run, contex
 
 @pytest.mark.parametrize("which", ["start", "sensor"])
 def test_a_deferred_wait_gives_what_any_other_gives(promotion, ready_import, run, which):
-    promotion.sim.change_settings("test", job_seconds=0.6)
+    promotion.end_jobs_after_two_looks()
     job_id = ready_import()
     deferred, xcom = run(tasks(job_id, deferrable=True)[which]), dict(run.xcom)
     assert len(run.deferrals) == 1
