@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from airflow_provider_infa.simulator import catalog_v2, exports, imports, lookup, objects, sessions
+from airflow_provider_infa.simulator import catalog_v2, exports, imports, lookup, objects, publish, sessions
 from airflow_provider_infa.simulator.gate import ORG, SITE, gate
 from airflow_provider_infa.simulator.orgs import Org
 
@@ -26,6 +26,7 @@ def api_app(org: Org) -> web.Application:
         *exports.routes(),
         *imports.routes(),
         *catalog_v2.routes(),
+        *publish.routes(),
     ]
     return _app(org, "api", routes)
 

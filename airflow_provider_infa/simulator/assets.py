@@ -68,6 +68,11 @@ class Asset:
         return self.type in catalog.CONTAINERS
 
     @property
+    def is_published(self) -> bool:
+        """Whether the asset runs as it is; only taskflows and Application Integration assets ever are."""
+        return (self.custom_attributes or {}).get("publicationStatus") == "published"
+
+    @property
     def location(self) -> str:
         """The full path as logs and packages write it: under ``/Explore`` or ``/SYS``."""
         return f"/SYS/{self.path}" if self.is_system else f"/Explore/{self.path}"

@@ -13,6 +13,9 @@ XML_TYPES = frozenset(
     {"TASKFLOW", "PROCESS", "GUIDE", "AI_CONNECTION", "AI_SERVICE_CONNECTOR", "PROCESS_OBJECT", "HUMAN_TASK"}
 )
 
+# What has to be published before it runs, in the order in which it depends on each other (h2l 1707; iics-cli).
+PUBLISHED = ("AI_SERVICE_CONNECTOR", "AI_CONNECTION", "PROCESS", "GUIDE", "TASKFLOW")
+
 _ASSETS = frozenset(
     {
         "DTEMPLATE", "MTT", "DSS", "DTT", "DMASK", "DRS", "DMAPPLET", "MAPPLET", "BSERVICE", "HSCHEMA",

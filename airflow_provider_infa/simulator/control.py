@@ -23,6 +23,7 @@ def control_app(orgs: Mapping[str, Org]) -> web.Application:
             web.get("/orgs/{org}", _org),
             web.patch("/orgs/{org}", _change_settings),
             web.get("/orgs/{org}/assets", _assets),
+            web.get("/orgs/{org}/state", _state),
             web.patch("/orgs/{org}/assets", _edit_asset),
             web.delete("/orgs/{org}/assets", _remove_asset),
             web.get("/orgs/{org}/requests", _requests),
@@ -75,6 +76,10 @@ async def _change_settings(request: web.Request) -> web.Response:
 
 async def _assets(request: web.Request) -> web.Response:
     return web.json_response(views.assets(_found(request)))
+
+
+async def _state(request: web.Request) -> web.Response:
+    return web.json_response(views.state(_found(request)))
 
 
 async def _edit_asset(request: web.Request) -> web.Response:

@@ -83,10 +83,14 @@ def xml(asset: Asset, uses: Mapping[str, Asset], outside: Mapping[str, Asset], *
         "CreationDate": moment,
         "ModifiedBy": asset.updated_by,
         "ModificationDate": moment,
-        "PublicationStatus": "published",
-        "PublishedBy": asset.updated_by,
-        "PublicationDate": moment,
     }
+    if asset.is_published and asset.custom_attributes:
+        # The captured words; how an asset that is not published is written was not seen, so nothing is.
+        fields |= {
+            "PublicationStatus": "published",
+            "PublishedBy": asset.custom_attributes["publishedBy"],
+            "PublicationDate": asset.custom_attributes["publicationDate"],
+        }
     if with_tags:
         fields["Tags"] = json.dumps(asset.tags)
     for name, value in fields.items():

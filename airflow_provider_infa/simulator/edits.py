@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_infa.simulator import wire
+from airflow_provider_infa.simulator import planting, wire
 from airflow_provider_infa.simulator.assets import Asset, SourceControl
 from airflow_provider_infa.simulator.orgs import Org
+from airflow_provider_infa.simulator.publish_job import publication
 
 _PLAIN = {"description", "updated_by", "schedule", "definition", "payload_bytes"}
 
@@ -19,8 +20,8 @@ def edit(org: Org, source: Mapping[str, Any]) -> dict[str, Any]:
     """Change the object that ``path`` and ``type`` name, as if a person had done it now.
 
     Fields: description, updated_by, update_time, schedule, definition, payload_bytes, tags, checked_out_by
-    (which puts the asset under source control; null means not checked out) and source_controlled (false takes
-    it out).
+    (which puts the asset under source control; null means not checked out), source_controlled (false takes it
+    out), source_control (true, null, or a mapping as in a seed) and published.
 
     :raises LookupError: if there is no such object.
     :raises ValueError: if a field is not known.
@@ -41,6 +42,11 @@ def edit(org: Org, source: Mapping[str, Any]) -> dict[str, Any]:
             changes["source_control"] = SourceControl(checked_out_by=value)
         elif name == "source_controlled":
             changes.setdefault("source_control", SourceControl() if value else None)
+        elif name == "source_control":
+            changes[name] = planting.source_control(value)
+        elif name == "published":
+            attributes = publication(str(values.get("updated_by", asset.updated_by)), wire.now())
+            changes["custom_attributes"] = attributes if value else None
         else:
             raise ValueError(f"unknown field {name!r}")
     changed = org.assets.put(replace(asset, **changes))

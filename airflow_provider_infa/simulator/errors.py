@@ -6,6 +6,7 @@ says so.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,20 @@ class ApiError(Exception):
     def v2(self) -> dict[str, Any]:
         """Return the v2 body (Informatica docs: Error object)."""
         return {"@type": "error", "code": self.code, "description": self.message, "statusCode": self.status}
+
+    def jsonapi(self) -> dict[str, Any]:
+        """Return the body of the publish resource (recorded by iics-cli; the codes of other errors are chosen)."""
+        return {
+            "errors": [
+                {
+                    "id": f"req_uid={uuid.uuid4()}",
+                    "status": str(self.status),
+                    "code": self.code,
+                    "title": self.code.replace("_", " ").title(),
+                    "detail": self.message,
+                }
+            ]
+        }
 
 
 class HtmlError(Exception):
@@ -152,3 +167,22 @@ def frozen_content(paths: list[str]) -> ApiError:
 def bad_specification(reason: str) -> ApiError:
     """Return the answer to a well-formed import specification that does not fit. Chosen: not documented."""
     return ApiError(400, "MigrationSvc_050", f"The import specification is not valid: {reason}.", reason=reason)
+
+
+def not_acceptable() -> ApiError:
+    """Return the answer to a publish call that does not accept JSON:API (recorded by iics-cli)."""
+    text = "javax.ws.rs.NotAcceptableException:RESTEASY003635: No match for accept header"
+    return ApiError(500, "INTERNAL_ERROR", text)
+
+
+def not_jsonapi() -> ApiError:
+    """Return the answer to a publish call with another media type (its kin of RESTEasy). Chosen: not
+    documented.
+    """
+    text = "javax.ws.rs.NotSupportedException:RESTEASY003065: Cannot consume content type"
+    return ApiError(415, "UNSUPPORTED_MEDIA_TYPE", text)
+
+
+def no_publish_privilege() -> ApiError:
+    """Return the answer to publishing without the privilege. Chosen: not documented."""
+    return ApiError(403, "FORBIDDEN", "User does not have required permissions.")

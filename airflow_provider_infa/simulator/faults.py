@@ -24,15 +24,17 @@ JOB_KINDS: dict[str, dict[str, Any]] = {
     "never_end": {},
     "fail_job": {"message": "Internal error. Contact Informatica Global Customer Support."},
     "fail_objects": {"paths": [], "message": "Internal error while importing the object."},
+    "fail_publish": {"paths": [], "message": "Internal error while publishing the asset."},
 }
 _PARAMETERS = WIRE_KINDS | JOB_KINDS
 
 # Calls that a kind is meant for when the fault names none.
 _DEFAULT_CALLS: dict[str, tuple[str | None, str]] = {
-    "expire_session": (None, r"^/saas/(?!.*/log(in|out)$)"),
+    "expire_session": (None, r"^/(saas|active-bpel)/(?!.*/log(in|out)$)"),
     "truncate": ("GET", r"/package$"),
     "deny": ("POST", r"/import/(?!package$)[^/]+$"),
     "fail_objects": ("POST", r"/import/[^/]+$"),
+    "fail_publish": ("POST", r"/asset/v1/publish$"),
 }
 
 

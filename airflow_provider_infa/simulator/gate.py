@@ -27,9 +27,14 @@ _session: ContextVar[Session] = ContextVar("session")
 
 V3_HEADER = "INFA-SESSION-ID"
 V2_HEADER = "icSessionId"
+# Of services beside the platform (Informatica docs: Session IDs).
+SERVICE_HEADER = "IDS-SESSION-ID"
 
 # The one API call that is made without a session header (Informatica docs: Session IDs).
 _WITHOUT_SESSION = frozenset({"/saas/api/v2/user/validSessionId"})
+# The publish resource speaks JSON:API (Informatica docs: Publish).
+JSON_API = "application/vnd.api+json"
+_JSON = frozenset({"application/json", JSON_API})
 _CHUNK = 1 << 16
 
 
@@ -52,8 +57,14 @@ def note(**facts: Any) -> None:
 
 
 def session_id(request: web.Request) -> str | None:
-    """Return the session id that a call carries, in the header that its API version asks for."""
-    return request.headers.get(V2_HEADER if "/api/v2/" in request.path else V3_HEADER)
+    """Return the session id that a call carries, in the header that its API version asks for.
+
+    The publish resource takes both headers that clients send to it.
+    """
+    if "/api/v2/" in request.path:
+        return request.headers.get(V2_HEADER)
+    found = request.headers.get(V3_HEADER)
+    return request.headers.get(SERVICE_HEADER) if found is None and _is_jsonapi(request) else found
 
 
 @web.middleware
@@ -78,7 +89,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     kind = fault.kind if fault else ""
     if kind == "drop_before":
         return _sever(request)
-    if request.content_type == "application/json" and request.can_read_body:
+    if request.content_type in _JSON and request.can_read_body:
         entry["body"] = masked(await request.read())
     await org.settle()
     if kind == "expire_session":
@@ -101,18 +112,29 @@ async def _answer(request: web.Request, handler: Handler, *, deny: bool) -> web.
         if request.app[SITE] == "api" and request.path not in _WITHOUT_SESSION:
             _session.set(org.sessions.use(session_id(request), org.settings))
         if deny:
-            raise errors.no_privilege()
+            raise errors.no_publish_privilege() if _is_jsonapi(request) else errors.no_privilege()
         return await handler(request)
     except errors.HtmlError as error:
         return pages.html(error.status, error.html)
     except errors.ApiError as error:
         note(reason=error.reason or error.message)
-        body = error.v2() if "/api/v2/" in request.path else error.v3()
-        return web.json_response(body, status=error.status, headers=error.headers)
+        return _refusal(request, error)
     except web.HTTPException as error:
         note(reason=error.reason)
         named = errors.ApiError(error.status, f"V3API_{error.status}", error.reason)
-        return web.json_response(named.v2() if "/api/v2/" in request.path else named.v3(), status=error.status)
+        return _refusal(request, named)
+
+
+def _refusal(request: web.Request, error: errors.ApiError) -> web.Response:
+    """Return an error in the form of the API that was called."""
+    if _is_jsonapi(request):
+        return web.json_response(error.jsonapi(), status=error.status, headers=error.headers, content_type=JSON_API)
+    body = error.v2() if "/api/v2/" in request.path else error.v3()
+    return web.json_response(body, status=error.status, headers=error.headers)
+
+
+def _is_jsonapi(request: web.Request) -> bool:
+    return request.path.startswith("/active-bpel/asset/")
 
 
 def _instead(fault: Fault) -> web.Response | None:

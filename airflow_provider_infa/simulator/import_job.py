@@ -108,6 +108,9 @@ class Importer:
             payload_bytes=source.content.payload_bytes,
             # An imported task is unscheduled (Informatica docs: Asset migration).
             schedule=None,
+            # An import does not publish (Informatica docs: Publish). Chosen: what was published before is not
+            # any more, as its new content is not what runs.
+            custom_attributes=None if old.is_published else old.custom_attributes,
         )
         return self._succeeded(source, self._store.put(new), OVERWRITTEN)
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 # How many seconds a request waits for jobs that are taking effect.
 _PATIENCE = 1.0
 
-ALL_PRIVILEGES = frozenset({"export", "import"})
+ALL_PRIVILEGES = frozenset({"export", "import", "publish"})
 
 
 @dataclass

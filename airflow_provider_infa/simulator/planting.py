@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_infa.simulator import catalog, wire
 from airflow_provider_infa.simulator.assets import Asset, SourceControl
 from airflow_provider_infa.simulator.orgs import Org
+from airflow_provider_infa.simulator.publish_job import publication
 
 Seed = Mapping[str, Any]
 
@@ -17,7 +18,7 @@ _LONG_AGO = datetime(2026, 1, 5, 8, tzinfo=UTC)
 _ASSET_KEYS = frozenset(
     {
         "path", "type", "id", "description", "tags", "updated_by", "update_time", "uses", "source_control",
-        "schedule", "definition", "payload_bytes", "custom_attributes"
+        "schedule", "definition", "payload_bytes", "custom_attributes", "published"
     }
 )  # fmt: skip
 
@@ -71,17 +72,20 @@ class Planter:
         if not wire.is_id(id_):
             raise SeedError(f"asset {path}: the id {id_!r} does not have 22 letters and digits")
         default = {} if type_ in catalog.CONTAINERS else {"revision": "1"}
+        user = str(values.get("updated_by", self._user))
+        moment = _moment(values.get("update_time", _LONG_AGO))
+        published = publication(user, moment) if values.get("published") else None
         planted = self._org.assets.put(
             Asset(
                 id=id_,
                 path=path,
                 type=type_,
-                updated_by=str(values.get("updated_by", self._user)),
-                update_time=_moment(values.get("update_time", _LONG_AGO)),
+                updated_by=user,
+                update_time=moment,
                 description=values.get("description", ""),
                 tags=tuple(values.get("tags", ())),
-                source_control=_source_control(values.get("source_control")),
-                custom_attributes=values.get("custom_attributes"),
+                source_control=source_control(values.get("source_control")),
+                custom_attributes=published or values.get("custom_attributes"),
                 definition=dict(values.get("definition", default)),
                 schedule=values.get("schedule"),
                 payload_bytes=int(values.get("payload_bytes", 0)),
@@ -140,7 +144,8 @@ def _connection(entry: Seed) -> Seed:
     return {"description": None, **values, "type": "Connection", "definition": definition, "uses": uses}
 
 
-def _source_control(source: Any) -> SourceControl | None:
+def source_control(source: Any) -> SourceControl | None:
+    """Return what a seed or an edit tells: true, or a mapping with the fields of :class:`SourceControl`."""
     if not source:
         return None
     values = {} if source is True else dict(source)

@@ -30,8 +30,8 @@ class Simulator:
     temporary folder that :meth:`stop` removes.
 
     :param seed: what the orgs hold: a mapping, a path to a YAML file, or None for the packaged one.
-    :param job_seconds: how long jobs run, for all orgs; a number or ``{"export": …, "import": …}``. None
-        leaves it to the seed, which leaves it at 0.
+    :param job_seconds: how long jobs run, for all orgs; a number or ``{"export": …, "import": …,
+        "publish": …}``. None leaves it to the seed, which leaves it at 0.
     :param passwords: one for all users, or by org; the seed's own come first, random ones last.
     :param idle_timeout: seconds until sessions end, for all orgs; None leaves it to the seed.
     :param host: address to serve on.
@@ -155,6 +155,10 @@ class Simulator:
     def assets(self, org: str) -> list[dict[str, Any]]:
         """Return everything that an org holds."""
         return self._call(lambda: views.assets(self._org(org)))
+
+    def state(self, org: str) -> list[dict[str, Any]]:
+        """Return everything that an org holds so that it can be compared: no ids, no users, no moments."""
+        return self._call(lambda: views.state(self._org(org)))
 
     def requests(self, org: str) -> list[dict[str, Any]]:
         """Return the requests that an org has received, oldest first."""

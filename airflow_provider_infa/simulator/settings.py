@@ -9,8 +9,12 @@ from typing import Any
 _CHOICES = {
     "lookup_missing": ("omit", "error"),
     "partial_state": ("FAILED", "WARNING", "SUCCESSFUL"),
+    "publish_partial_state": ("WARNING", "ERROR", "FAILED"),
+    "publish_failed_state": ("FAILED", "ERROR"),
     "session_kind": ("sliding", "jwt"),
 }
+
+_KINDS = ("export", "import", "publish")
 
 
 @dataclass(frozen=True)
@@ -19,33 +23,40 @@ class Settings:
 
     :param export_seconds: how long an export runs.
     :param import_seconds: how long an import runs.
+    :param publish_seconds: how long publishing and unpublishing run.
     :param idle_timeout: seconds until a session ends (Informatica docs: Session IDs, 30 minutes).
     :param session_kind: ``sliding`` ids live on with each call; ``jwt`` ones are long and end at a fixed
         time.
     :param lookup_missing: leave missing objects out of a lookup's answer (``omit``) or answer 404
         (``error``); neither is documented.
     :param partial_state: state of an import in which some objects failed and some did not; not documented.
+    :param publish_partial_state: state of a publish job in which some assets failed and some did not; several
+        words are in use, the docs print ``ERROR`` for unpublishing.
+    :param publish_failed_state: state of a publish job in which all assets failed.
     :param max_login_attempts: wrong passwords until the account locks (captured in infapy docs, 2021).
     """
 
     export_seconds: float = 0.0
     import_seconds: float = 0.0
+    publish_seconds: float = 0.0
     idle_timeout: float = 1800.0
     session_kind: str = "sliding"
     lookup_missing: str = "omit"
     partial_state: str = "FAILED"
+    publish_partial_state: str = "WARNING"
+    publish_failed_state: str = "FAILED"
     max_login_attempts: int = 10
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """Return these settings with changes; ``job_seconds`` is a number or ``{export, import}``.
+        """Return these settings with changes; ``job_seconds`` is a number or ``{export, import, publish}``.
 
         :raises ValueError: if a name or value is not known.
         """
         values = dict(changes)
         if (span := values.pop("job_seconds", None)) is not None:
-            by_kind = span if isinstance(span, Mapping) else {"export": span, "import": span}
+            by_kind = span if isinstance(span, Mapping) else dict.fromkeys(_KINDS, span)
             for kind, seconds in by_kind.items():
-                if kind not in ("export", "import"):
+                if kind not in _KINDS:
                     raise ValueError(f"job_seconds: unknown kind {kind!r}")
                 values.setdefault(f"{kind}_seconds", seconds)
         for name, value in values.items():

@@ -37,6 +37,23 @@ def assets(org: Org) -> list[dict[str, Any]]:
     return [_asset(asset, org.assets) for asset in found]
 
 
+# What stays the same when an org comes back to where it was: no ids, nobody's name, no moments.
+_STATE = (
+    "path", "type", "description", "tags", "definition", "payload_bytes", "schedule", "published", "source_control"
+)  # fmt: skip
+
+
+def state(org: Org) -> list[dict[str, Any]]:
+    """Return every object of an org as something that can be compared, with the state of before or of another
+    org; what an object uses is told by path, and tags come in one order.
+    """
+    return [
+        {name: row[name] for name in _STATE}
+        | {"tags": sorted(row["tags"]), "uses": sorted(use["path"] for use in row["uses"])}
+        for row in assets(org)
+    ]
+
+
 def jobs(org: Org) -> list[dict[str, Any]]:
     """Return every job of an org, oldest first."""
     return [_job(job) for job in org.jobs]
@@ -85,6 +102,21 @@ def _asset(asset: Asset, store: AssetStore) -> dict[str, Any]:
         "payload_bytes": asset.payload_bytes,
         "source_controlled": control is not None and control.source_controlled,
         "checked_out_by": control.checked_out_by if control else None,
+        "source_control": _source_control(asset),
+        "published": asset.is_published,
+    }
+
+
+def _source_control(asset: Asset) -> dict[str, Any] | None:
+    """Return where an asset stands in source control, without moments."""
+    control = asset.source_control
+    if control is None:
+        return None
+    return {
+        "source_controlled": control.source_controlled,
+        "checked_out_by": control.checked_out_by,
+        "hash": control.hash,
+        "last_checkin_by": control.last_checkin_by,
     }
 
 

@@ -20,6 +20,11 @@ def new_id() -> str:
     return "".join(secrets.choice(BASE62) for _ in range(ID_LENGTH))
 
 
+def new_number() -> str:
+    """Return a fresh id of a publish job: 18 digits (Informatica docs: Publish)."""
+    return str(10**17 + secrets.randbelow(9 * 10**17))
+
+
 def stable_id(*parts: str) -> str:
     """Return the federated id that these parts always have, so that a seed gives the same org twice."""
     number = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest(), "big")
@@ -63,6 +68,11 @@ def millis(moment: datetime) -> str:
     """Write a moment as the POST answers of jobs do: with milliseconds."""
     moment = moment.astimezone(UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def offset(moment: datetime) -> str:
+    """Write a moment as publish answers do, e.g. ``2022-03-21T07:42:42.000+0000`` (Informatica docs: Publish)."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000+0000"
 
 
 def rounded(moment: datetime) -> str:

@@ -94,6 +94,29 @@ class Caller:
             result[f"{path}:{source['type']}"] = row["status"] | {"target": row["targetObject"]}
         return result
 
+    def service(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Call a service beside ``/saas`` that speaks JSON:API."""
+        media = "application/vnd.api+json"
+        headers = {"INFA-SESSION-ID": self.session, "Accept": media, "Content-Type": media}
+        headers |= options.pop("headers", {})
+        url = self.base.removesuffix("/saas") + path
+        return self.http.request(method, url, headers=headers, timeout=10, **options)
+
+    def publish(self, *paths: str, kind: str = "publish", **options: Any) -> requests.Response:
+        """Start publishing what ``path:TYPE`` names."""
+        full = ["Explore/{}.{}.xml".format(*path.rsplit(":", 1)) for path in paths]
+        body = {"data": {"type": kind, "attributes": {"assetPaths": full}}}
+        return self.service("POST", f"/active-bpel/asset/v1/{kind}", json=body, **options)
+
+    def published(self, *paths: str, kind: str = "publish") -> tuple[str, dict[str, str]]:
+        """Publish; return the job's state, and the state of each asset by path."""
+        answer = self.publish(*paths, kind=kind)
+        assert answer.status_code == 202, answer.text
+        job = answer.json()["data"]["id"]
+        found = self.service("GET", f"/active-bpel/asset/v1/{kind}/{job}/Status").json()["data"]["attributes"]
+        rows = {row["assetPath"].split("/", 1)[1].rsplit(".", 2)[0]: row for row in found["itemDetail"]}
+        return found["jobState"], {path: f"{row['itemState']} {row['itemStatusDetail']}" for path, row in rows.items()}
+
     def state(self) -> dict[str, dict[str, Any]]:
         return {f"{row['path']}:{row['type']}": row for row in self.simulator.assets(self.org)}
 
@@ -188,6 +211,23 @@ def assert_v3_error(answer: requests.Response, status: int, code: str | None = N
     if code is not None:
         assert error["code"] == code
     return error
+
+
+def assert_service_error(answer: requests.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """Check the form of an error of the publish resource (recorded by iics-cli) and return its content."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"].startswith("application/vnd.api+json")
+    (error,) = answer.json()["errors"]
+    assert error.keys() == {"id", "status", "code", "title", "detail"}
+    assert error["status"] == str(status)
+    if code is not None:
+        assert error["code"] == code
+    return dict(error)
+
+
+@pytest.fixture
+def service_error() -> Callable[..., dict[str, Any]]:
+    return assert_service_error
 
 
 @pytest.fixture

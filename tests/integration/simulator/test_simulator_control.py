@@ -170,3 +170,54 @@ def test_state_can_be_looked_at_after_the_end(serve):
     assert simulator.assets("dev")
     with pytest.raises(LookupError, match="no org 'nowhere'"):
         simulator.assets("nowhere")
+
+
+def test_state_can_be_compared(control, simulator, test_org, release, mapping):
+    before = simulator.state("test")
+    assert before == control("GET", "/orgs/test/state").json()
+    row = next(row for row in before if row["path"] == "Sales/mt_orders")
+    assert row == {
+        "path": "Sales/mt_orders",
+        "type": "MTT",
+        "description": "",
+        "tags": [],
+        "uses": ["Sales/m_orders", "TEST_AGENTS", "ff_landing", "ora_test"],
+        "definition": {"revision": "1"},
+        "payload_bytes": 0,
+        "schedule": "nightly",
+        "published": False,
+        "source_control": None,
+    }
+    simulator.edit_asset("test", "Sales/mt_orders", "MTT", description="")
+    assert simulator.state("test") == before
+    test_org.bring(release, {"objectSpecification": mapping})
+    assert simulator.state("test") != before
+    held = next(row for row in before if row["path"] == "Support/mt_tickets")
+    assert held["source_control"]["checked_out_by"] == "carla"
+
+
+def test_edits_of_everything_that_state_shows(simulator, dev):
+    simulator.edit_asset(
+        "dev",
+        "Sales/tf_sales_daily",
+        "TASKFLOW",
+        published=True,
+        schedule="nightly",
+        tags=["b", "a"],
+        source_control={"checked_out_by": "anna", "hash": "abc"},
+    )
+    row = dev.state()["Sales/tf_sales_daily:TASKFLOW"]
+    assert (row["published"], row["schedule"], row["tags"]) == (True, "nightly", ["b", "a"])
+    assert row["source_control"] == {
+        "source_controlled": True,
+        "checked_out_by": "anna",
+        "hash": "abc",
+        "last_checkin_by": None,
+    }
+    assert dev.paths("customAttributes.publishedBy=='anna' and sourceControl.checkedOutBy=='anna'") == {
+        "Sales/tf_sales_daily"
+    }
+    changes = {"published": False, "source_control": None, "schedule": None}
+    simulator.edit_asset("dev", "Sales/tf_sales_daily", "TASKFLOW", **changes)
+    row = dev.state()["Sales/tf_sales_daily:TASKFLOW"]
+    assert (row["published"], row["schedule"], row["source_control"]) == (False, None, None)

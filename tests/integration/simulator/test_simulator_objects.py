@@ -34,7 +34,10 @@ def test_rows_have_the_fields_of_the_docs(reader):
 
 def test_lookup_only_types_are_not_listed(reader):
     types = {row["type"] for row in reader.list()}
-    assert types == {"Project", "Folder", "DTEMPLATE", "MTT", "TASKFLOW", "DSS", "DMAPPLET"}
+    assert types == {
+        "Project", "Folder", "DTEMPLATE", "MTT", "TASKFLOW", "DSS", "DMAPPLET",
+        "AI_SERVICE_CONNECTOR", "AI_CONNECTION", "PROCESS", "GUIDE",
+    }  # fmt: skip
     assert reader.list("type=='CONNECTION'") == []
 
 
