@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from airflow_provider_infa.simulator import catalog_v2, exports, imports, lookup, objects, publish, sessions
+from airflow_provider_infa.simulator import (
+    catalog_v2,
+    exports,
+    imports,
+    lookup,
+    mapping_tasks,
+    objects,
+    publish,
+    schedules,
+    sessions,
+)
 from airflow_provider_infa.simulator.gate import ORG, SITE, gate
 from airflow_provider_infa.simulator.orgs import Org
 
@@ -26,6 +36,8 @@ def api_app(org: Org) -> web.Application:
         *exports.routes(),
         *imports.routes(),
         *catalog_v2.routes(),
+        *mapping_tasks.routes(),
+        *schedules.routes(),
         *publish.routes(),
     ]
     return _app(org, "api", routes)

@@ -45,6 +45,8 @@ _CONTEXT_KINDS = {
     "DSS": "0I",
     "AgentGroup": "25",
     "Agent": "08",
+    # Captured in infapy docs (2021) behind the org's whole id.
+    "SCHEDULE": "D0",
 }
 
 

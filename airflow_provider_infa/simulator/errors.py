@@ -116,6 +116,16 @@ def no_connection(name: str) -> ApiError:
     return ApiError(403, "APP_13436", f"The connection {name} does not exist.")
 
 
+def no_named(kind: str, name: str) -> ApiError:
+    """Return the v2 answer to another unknown name. Chosen: as for connections."""
+    return ApiError(403, "APP_13437", f"The {kind} {name} does not exist.")
+
+
+def not_checked_out(path: str) -> ApiError:
+    """Return the v2 answer to a change of an asset that the user has not checked out. Chosen: not documented."""
+    return ApiError(403, "APP_13438", f"The asset {path} is source controlled and not checked out by you.")
+
+
 def not_an_id(value: str) -> ApiError:
     """Return the v2 answer to an id of the wrong kind: 403 "not a valid argument" (recorded by iics-cli)."""
     return ApiError(403, "APP_13400", f"{value} is not a valid argument.")

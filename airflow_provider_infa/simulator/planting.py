@@ -41,7 +41,7 @@ class Planter:
         for entry in source.get("runtime_environments", []):
             self._put(_named(entry) | {"type": "AgentGroup", "description": None, "definition": {}})
         for entry in source.get("schedules", []):
-            self._put(_named(entry) | {"type": "SCHEDULE", "description": None, "definition": {}})
+            self._put({"description": None, "definition": {}} | _named(entry) | {"type": "SCHEDULE"})
         for entry in source.get("connections", []):
             self._put(_connection(entry))
         for entry in source.get("projects", []):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,8 @@ from airflow_provider_infa.simulator import errors, wire
 from airflow_provider_infa.simulator.assets import Asset, SourceControl
 
 Filter = Callable[[Asset], bool]
+# By name: the operators that a field may be compared with, and what makes a filter of operator and value.
+Fields = Mapping[str, tuple[set[str], Callable[[str, str], Filter]]]
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<field>[A-Za-z][A-Za-z.]*))\s*(?P<op>==|!=|<=|>=|=>|<|>)\s*
@@ -24,8 +26,8 @@ _TOKEN = re.compile(
 )
 _JOINT = re.compile(r"\s*;\s*|\s+and\s+")
 
-_EQUAL = {"==", "!="}
-_ORDER = {"<", "<=", "==", ">=", "=>", ">", "!="}
+EQUAL = {"==", "!="}
+ORDER = {"<", "<=", "==", ">=", "=>", ">", "!="}
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -39,24 +41,25 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def compile_query(text: str) -> Filter:
+def compile_query(source: str, fields: Fields | None = None) -> Filter:
     """Return the filter that a query describes.
 
+    :param fields: what it may name; None for those of the objects list.
     :raises ApiError: 400 for anything but the documented language.
     """
     filters = []
     position = 0
     while True:
-        match = _TOKEN.match(text, position)
+        match = _TOKEN.match(source, position)
         if match is None:
-            raise errors.bad_request(f"q: no comparison at {text[position:]!r}")
-        filters.append(_comparison(match["field"], match["op"], _value(match)))
+            raise errors.bad_request(f"q: no comparison at {source[position:]!r}")
+        filters.append(_comparison(_FIELDS if fields is None else fields, match["field"], match["op"], _value(match)))
         position = match.end()
-        if not text[position:].strip():
+        if not source[position:].strip():
             return lambda asset: all(test(asset) for test in filters)
-        joint = _JOINT.match(text, position)
+        joint = _JOINT.match(source, position)
         if joint is None:
-            raise errors.bad_request(f"q: no 'and' or ';' at {text[position:]!r}")
+            raise errors.bad_request(f"q: no 'and' or ';' at {source[position:]!r}")
         position = joint.end()
 
 
@@ -68,9 +71,9 @@ def _value(match: re.Match[str]) -> str:
     return re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
 
 
-def _comparison(field: str, op: str, value: str) -> Filter:
-    if field in _FIELDS:
-        allowed, make = _FIELDS[field]
+def _comparison(fields: Fields, field: str, op: str, value: str) -> Filter:
+    if field in fields:
+        allowed, make = fields[field]
         if op not in allowed:
             raise errors.bad_request(f"q: {field} cannot be compared with {op}")
         return make(op, value)
@@ -91,7 +94,9 @@ def _location(_op: str, value: str) -> Filter:
     return lambda asset: asset.parent == value or (asset.is_container and asset.path == value)
 
 
-def _text(read: Callable[[Asset], str | None]) -> Callable[[str, str], Filter]:
+def text(read: Callable[[Asset], str | None]) -> Callable[[str, str], Filter]:
+    """Return what makes filters over a text."""
+
     def make(op: str, value: str) -> Filter:
         return lambda asset: _COMPARE[op](read(asset), value)
 
@@ -104,15 +109,17 @@ def _hash(op: str, value: str) -> Filter:
     return lambda asset: bool(pattern.fullmatch(_source_control(asset).hash or "")) is (op == "==")
 
 
-def _moment(read: Callable[[Asset], datetime | None]) -> Callable[[str, str], Filter]:
+def moment(read: Callable[[Asset], datetime | None]) -> Callable[[str, str], Filter]:
+    """Return what makes filters over a moment; one that is missing is unlike all others."""
+
     def make(op: str, value: str) -> Filter:
         wanted = wire.parse_moment(value)
         if wanted is None:
             raise errors.bad_request(f"q: {value!r} is no moment like 2018-11-21T12:00:00.00Z")
 
         def test(asset: Asset) -> bool:
-            moment = read(asset)
-            return op == "!=" if moment is None else _COMPARE[op](moment, wanted)
+            found = read(asset)
+            return op == "!=" if found is None else _COMPARE[op](found, wanted)
 
         return test
 
@@ -143,22 +150,22 @@ def _publication(asset: Asset) -> datetime | None:
     return wire.parse_moment(_custom(asset, "publicationDate") or "")
 
 
-_FIELDS: dict[str, tuple[set[str], Callable[[str, str], Filter]]] = {
-    "type": (_EQUAL, _type),
+_FIELDS: Fields = {
+    "type": (EQUAL, _type),
     "location": ({"=="}, _location),
-    "updateTime": (_ORDER, _moment(lambda asset: asset.update_time)),
-    "updatedBy": (_EQUAL, _text(lambda asset: asset.updated_by)),
+    "updateTime": (ORDER, moment(lambda asset: asset.update_time)),
+    "updatedBy": (EQUAL, text(lambda asset: asset.updated_by)),
     "tag": ({"=="}, lambda _op, value: lambda asset: value in asset.tags),
-    "sourceControl.checkedOutBy": (_EQUAL, _text(lambda asset: _source_control(asset).checked_out_by)),
-    "sourceControl.lastCheckinBy": (_EQUAL, _text(lambda asset: _source_control(asset).last_checkin_by)),
-    "sourceControl.checkedOutTime": (_ORDER, _moment(lambda asset: _source_control(asset).checked_out_time)),
+    "sourceControl.checkedOutBy": (EQUAL, text(lambda asset: _source_control(asset).checked_out_by)),
+    "sourceControl.lastCheckinBy": (EQUAL, text(lambda asset: _source_control(asset).last_checkin_by)),
+    "sourceControl.checkedOutTime": (ORDER, moment(lambda asset: _source_control(asset).checked_out_time)),
     "sourceControl.lastCheckinTime": (
-        _ORDER,
-        _moment(lambda asset: _source_control(asset).last_checkin_time),
+        ORDER,
+        moment(lambda asset: _source_control(asset).last_checkin_time),
     ),
-    "sourceControl.lastPullTime": (_ORDER, _moment(lambda asset: _source_control(asset).last_pull_time)),
-    "sourceControl.hash": (_EQUAL, _hash),
-    "sourceControl.sourceControlled": (_EQUAL, _truth),
-    "customAttributes.publishedBy": (_EQUAL, _text(lambda asset: _custom(asset, "publishedBy"))),
-    "customAttributes.publicationDate": (_ORDER, _moment(_publication)),
+    "sourceControl.lastPullTime": (ORDER, moment(lambda asset: _source_control(asset).last_pull_time)),
+    "sourceControl.hash": (EQUAL, _hash),
+    "sourceControl.sourceControlled": (EQUAL, _truth),
+    "customAttributes.publishedBy": (EQUAL, text(lambda asset: _custom(asset, "publishedBy"))),
+    "customAttributes.publicationDate": (ORDER, moment(_publication)),
 }

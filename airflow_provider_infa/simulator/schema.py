@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_infa.simulator import errors
+from airflow_provider_infa.simulator import errors, pages
 
 Check = Callable[[Any, str], Any]
 
@@ -98,3 +98,17 @@ async def parse(request: web.Request, check: Check) -> Any:
     except ValueError:
         raise errors.bad_request("the body is no JSON") from None
     return check(value, "body")
+
+
+async def read_v2(request: web.Request, check: Check) -> Any:
+    """Return the checked body of a v2 call; without ``@type`` the answer is an HTML page (recorded in client
+    code).
+    """
+    if request.content_type == "application/json":
+        try:
+            body = json.loads(await request.read())
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or "@type" not in body:
+            raise errors.HtmlError(400, pages.generic(400))
+    return await read_json(request, check)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import json
 from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_infa.simulator import errors, pages, schema, wire
+from airflow_provider_infa.simulator import errors, schema, wire
 from airflow_provider_infa.simulator.gate import ORG, V2_HEADER, V3_HEADER
 from airflow_provider_infa.simulator.orgs import Org, User
 
@@ -97,7 +96,7 @@ async def logout(request: web.Request) -> web.Response:
 async def login_v2(request: web.Request) -> web.Response:
     """POST /ma/api/v2/user/login (Informatica docs: Login v2)."""
     org = request.app[ORG]
-    body = await _read_v2(request, _V2_LOGIN)
+    body = await schema.read_v2(request, _V2_LOGIN)
     user = authenticate(org, body, errors.wrong_password_v2())
     session = org.sessions.open(user.name, org.settings)
     return web.json_response(
@@ -131,7 +130,7 @@ async def login_v2(request: web.Request) -> web.Response:
 async def logout_v2(request: web.Request) -> web.Response:
     """POST …/api/v2/user/logout with a session, or with credentials in the body as some scripts do."""
     org = request.app[ORG]
-    body = await _read_v2(request, _V2_LOGOUT) if request.can_read_body else {}
+    body = await schema.read_v2(request, _V2_LOGOUT) if request.can_read_body else {}
     if "username" in body and "password" in body:
         authenticate(org, body, errors.wrong_password_v2())
     org.sessions.close(org.sessions.use(request.headers.get(V2_HEADER), org.settings).id)
@@ -141,7 +140,7 @@ async def logout_v2(request: web.Request) -> web.Response:
 async def logout_all(request: web.Request) -> web.Response:
     """POST /ma/api/v2/user/logoutall: ends every session of the org (Informatica docs: logoutall)."""
     org = request.app[ORG]
-    authenticate(org, await _read_v2(request, _V2_LOGOUT_ALL), errors.wrong_password_v2())
+    authenticate(org, await schema.read_v2(request, _V2_LOGOUT_ALL), errors.wrong_password_v2())
     org.sessions.close_all()
     return web.json_response({"@type": "success", "code": "UI_10001", "description": "Logged out.", "statusCode": 200})
 
@@ -151,19 +150,7 @@ async def validate(request: web.Request) -> web.Response:
     IDs).
     """
     org = request.app[ORG]
-    body = await _read_v2(request, _VALIDATE)
+    body = await schema.read_v2(request, _VALIDATE)
     left = org.sessions.left(body["icToken"], body["userName"])
     minutes = 0 if left is None else int(left // 60)
     return web.json_response({"@type": "validatedToken", "timeUntilExpire": minutes, "isValidToken": left is not None})
-
-
-async def _read_v2(request: web.Request, check: schema.Check) -> Any:
-    """Return a v2 body; without ``@type`` the answer is an HTML page (recorded in client code)."""
-    if request.content_type == "application/json":
-        try:
-            body = json.loads(await request.read())
-        except ValueError:
-            body = None
-        if not isinstance(body, dict) or "@type" not in body:
-            raise errors.HtmlError(400, pages.generic(400))
-    return await schema.read_json(request, check)

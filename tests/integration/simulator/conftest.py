@@ -43,9 +43,9 @@ class Caller:
     def post(self, path: str, **options: Any) -> requests.Response:
         return self.call("POST", path, **options)
 
-    def v2(self, path: str, **options: Any) -> requests.Response:
-        headers = {"icSessionId": self.session}
-        return self.http.get(f"{self.base}/api/v2{path}", headers=headers, timeout=10, **options)
+    def v2(self, path: str, method: str = "GET", **options: Any) -> requests.Response:
+        headers = {"icSessionId": self.session, **options.pop("headers", {})}
+        return self.http.request(method, f"{self.base}/api/v2{path}", headers=headers, timeout=10, **options)
 
     def list(self, q: str | None = None) -> list[dict[str, Any]]:
         answer = self.get("/objects", params={"limit": 200} | ({"q": q} if q else {}))
