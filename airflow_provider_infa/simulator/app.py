@@ -14,6 +14,8 @@ from airflow_provider_infa.simulator import (
     publish,
     schedules,
     sessions,
+    source_control,
+    tags,
 )
 from airflow_provider_infa.simulator.gate import ORG, SITE, gate
 from airflow_provider_infa.simulator.orgs import Org
@@ -39,6 +41,8 @@ def api_app(org: Org) -> web.Application:
         *mapping_tasks.routes(),
         *schedules.routes(),
         *publish.routes(),
+        *source_control.routes(),
+        *tags.routes(),
     ]
     return _app(org, "api", routes)
 

@@ -29,7 +29,7 @@ class Asset:
 
     ``path`` is written as the objects resource writes it; system objects have their bare name there.
     ``definition`` stands for the content (the mapping's logic, a task's parameters); it travels with
-    packages.
+    packages. ``persisted`` are the values that in-out parameters and sequences have after the runs of a task.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Asset:
     source_control: SourceControl | None = None
     custom_attributes: Mapping[str, Any] | None = None
     definition: Mapping[str, Any] = field(default_factory=dict)
+    persisted: Mapping[str, Any] = field(default_factory=dict)
     schedule: str | None = None
     payload_bytes: int = 0
 
@@ -71,6 +72,16 @@ class Asset:
     def is_published(self) -> bool:
         """Whether the asset runs as it is; only taskflows and Application Integration assets ever are."""
         return (self.custom_attributes or {}).get("publicationStatus") == "published"
+
+    @property
+    def is_source_controlled(self) -> bool:
+        """Whether the asset can only be changed after a checkout."""
+        return self.source_control is not None and self.source_control.source_controlled
+
+    def may_be_changed_by(self, user: str) -> bool:
+        """Tell whether a user may change the asset: under source control it has to be checked out by them."""
+        control = self.source_control
+        return control is None or not control.source_controlled or control.checked_out_by == user
 
     @property
     def location(self) -> str:

@@ -13,15 +13,15 @@ from airflow_provider_infa.simulator.assets import Asset, SourceControl
 from airflow_provider_infa.simulator.orgs import Org
 from airflow_provider_infa.simulator.publish_job import publication
 
-_PLAIN = {"description", "updated_by", "schedule", "definition", "payload_bytes"}
+_PLAIN = {"description", "updated_by", "schedule", "definition", "persisted", "payload_bytes"}
 
 
 def edit(org: Org, source: Mapping[str, Any]) -> dict[str, Any]:
     """Change the object that ``path`` and ``type`` name, as if a person had done it now.
 
-    Fields: description, updated_by, update_time, schedule, definition, payload_bytes, tags, checked_out_by
-    (which puts the asset under source control; null means not checked out), source_controlled (false takes it
-    out), source_control (true, null, or a mapping as in a seed) and published.
+    Fields: description, updated_by, update_time, schedule, definition, persisted, payload_bytes, tags,
+    checked_out_by (which puts the asset under source control; null means not checked out), source_controlled
+    (false takes it out), source_control (true, null, or a mapping as in a seed) and published.
 
     :raises LookupError: if there is no such object.
     :raises ValueError: if a field is not known.

@@ -50,6 +50,7 @@ class Content:
     tags: tuple[str, ...] | None = None
     definition: Mapping[str, Any] = field(default_factory=dict)
     payload_bytes: int = 0
+    persisted: Mapping[str, Any] = field(default_factory=dict)
 
 
 def entry_name(asset: Asset) -> str:
@@ -133,11 +134,22 @@ def _task(asset: Asset, uses: list[Asset]) -> dict[str, Any]:
         "maxLogs": 10,
         "verbose": False,
         "taskProperties": [{"name": name, "value": value} for name, value in asset.definition.items()],
+        "inOutParameters": in_out_parameters(asset),
         "parameters": [
             {"@type": "mtTaskParameter", "name": f"$p{n}$", "sourceConnectionId": f"@{other.id}"}
             for n, other in enumerate(rest, 1)
         ],
     }
+
+
+def in_out_parameters(asset: Asset) -> list[dict[str, Any]]:
+    """Return the values that runs have left, by parameter (Informatica docs: Update modes, mtTaskInOutParameter; the
+    name of the value's field is chosen).
+    """
+    return [
+        {"@type": "mtTaskInOutParameter", "name": name, "currentValue": value}
+        for name, value in asset.persisted.items()
+    ]
 
 
 _BODIES: dict[str, Callable[[Asset, list[Asset]], dict[str, Any]]] = {
@@ -183,6 +195,7 @@ def read_inner(type_: str, read: Callable[[str], bytes | None], payload_bytes: i
         tags=tuple(body["tags"]) if "tags" in body else None,
         definition=definition,
         payload_bytes=payload_bytes,
+        persisted={item["name"]: item["currentValue"] for item in body.get("inOutParameters") or []},
     )
 
 

@@ -88,12 +88,12 @@ class Importer:
                 tags=source.content.tags or (),
                 uses=uses,
                 definition=source.content.definition,
+                persisted=self._specification.persisted(source, None),
                 payload_bytes=source.content.payload_bytes,
             )
             return self._succeeded(source, self._store.put(new), CREATED)
-        control = old.source_control
-        if control is not None and control.source_controlled and control.checked_out_by != self._user:
-            holder = control.checked_out_by
+        if not old.may_be_changed_by(self._user):
+            holder = old.source_control.checked_out_by if old.source_control else None
             state = f"checked out by {holder}" if holder else "not checked out"
             return self._failed(source, f"The asset [{old.path}] is source controlled and {state}.")
         new = replace(
@@ -101,10 +101,10 @@ class Importer:
             updated_by=self._user,
             update_time=self._moment,
             description=source.content.description,
-            # A package without tag information takes the tags away: chosen, not documented.
-            tags=source.content.tags or (),
+            tags=self._tags(source, old),
             uses=uses,
             definition=source.content.definition,
+            persisted=self._specification.persisted(source, old),
             payload_bytes=source.content.payload_bytes,
             # An imported task is unscheduled (Informatica docs: Asset migration).
             schedule=None,
@@ -113,6 +113,16 @@ class Importer:
             custom_attributes=None if old.is_published else old.custom_attributes,
         )
         return self._succeeded(source, self._store.put(new), OVERWRITTEN)
+
+    def _tags(self, source: PackagedObject, old: Asset) -> tuple[str, ...]:
+        """Return the tags of an overwritten asset: those of the package, and its own if they are to be merged.
+
+        A package without tag information takes the tags away: chosen, not documented.
+        """
+        tags = source.content.tags or ()
+        if source.guid in self._specification.merge_tags:
+            tags = tuple(dict.fromkeys([*old.tags, *tags]))
+        return tags
 
     def _existing(self, source: PackagedObject) -> Asset | None:
         """Return what a packaged object meets in the target: the mapped object, or by path and type."""

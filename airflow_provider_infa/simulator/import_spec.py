@@ -39,8 +39,29 @@ _OBJECT = schema.record(
     },
 )
 
-# Informatica docs: Starting an import job. The name of the field that merges tags stands nowhere, so it is
-# unknown here.
+
+def _merging(value: Any) -> list[str]:
+    """Return the fields of an entry that may be the one which merges tags.
+
+    The docs describe this boolean (Starting an import job) and leave its name out; no other source has it either.
+    Chosen: the one field whose name tells of tags is it.
+    """
+    return [name for name in value if "tag" in name.lower()] if isinstance(value, dict) else []
+
+
+def _object(value: Any, where: str) -> Any:
+    """Accept a rule for one object; what merges tags is called ``mergeTags`` in the result."""
+    merging = _merging(value)
+    if len(merging) != 1:
+        return _OBJECT(value, where)
+    (name,) = merging
+    if not isinstance(value[name], bool):
+        raise errors.bad_request(f"{where}.{name} must be a boolean")
+    rest = {key: item for key, item in value.items() if key != name}
+    return _OBJECT(rest, where) | {"mergeTags": value[name]}
+
+
+# Informatica docs: Starting an import job.
 BODY = schema.record(
     optional={
         "name": schema.text(255),
@@ -48,7 +69,7 @@ BODY = schema.record(
             optional={
                 "defaultConflictResolution": _RESOLUTION,
                 "includeObjects": schema.items(schema.text()),
-                "objectSpecification": schema.items(_OBJECT),
+                "objectSpecification": schema.items(_object),
             }
         ),
     }
@@ -64,16 +85,33 @@ class Specification:
     :param include: ids in the package; None for all.
     :param resolutions: resolution of single assets, by id in the package.
     :param targets: objects of the target org that stand for objects of the package.
+    :param merge_tags: ids in the package of objects whose tags join those that the target has.
+    :param flags: provider flags of single assets, by id in the package.
     """
 
     default: str = OVERWRITE
     include: tuple[str, ...] | None = None
     resolutions: Mapping[str, str] = field(default_factory=dict)
     targets: Mapping[str, Asset] = field(default_factory=dict)
+    merge_tags: frozenset[str] = frozenset()
+    flags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def resolution(self, guid: str) -> str:
         """Return what to do with an asset that the target has already."""
         return self.resolutions.get(guid, self.default)
+
+    def persisted(self, packaged: PackagedObject, old: Asset | None) -> Mapping[str, Any]:
+        """Return what becomes of the values that runs have left: reset, if no flag says otherwise.
+
+        The flags are documented (Informatica docs: Starting an import job), that resetting is the default is
+        chosen. ``mapping_conflict_policy``, from the page's example, is taken for new and existing assets.
+        """
+        flags = self.flags.get(packaged.guid, {})
+        kind = "mapping_conflict_existing" if old else "mapping_conflict_new"
+        fate = flags.get(kind, flags.get("mapping_conflict_policy", "RESET"))
+        if fate == "RETAIN" and old is not None:
+            return old.persisted
+        return {} if fate == "RESET" else packaged.content.persisted
 
 
 def fit(source: Mapping[str, Any], package: Package, store: AssetStore) -> Specification:
@@ -107,6 +145,11 @@ def fit(source: Mapping[str, Any], package: Package, store: AssetStore) -> Speci
         include=None if include is None else tuple(include),
         resolutions=resolutions,
         targets=targets,
+        merge_tags=frozenset(rule["sourceObjectId"] for rule in rules if rule.get("mergeTags")),
+        flags={
+            rule["sourceObjectId"]: {flag["key"]: flag["value"] for flag in rule.get("additionalProviderFlags", [])}
+            for rule in rules
+        },
     )
 
 

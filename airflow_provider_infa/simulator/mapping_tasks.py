@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_infa.simulator import catalog_v2, errors, schema, wire
+from airflow_provider_infa.simulator import catalog_v2, entries, errors, schema, wire
 from airflow_provider_infa.simulator.assets import Asset
 from airflow_provider_infa.simulator.gate import ORG, session
 from airflow_provider_infa.simulator.orgs import Org
@@ -73,8 +73,7 @@ async def update(request: web.Request) -> web.Response:
     now = _row(org, asset)
     if wrong := [name for name, value in body.items() if name not in _CHANGEABLE and now.get(name) != value]:
         raise errors.bad_request(f"the simulator does not change {', '.join(wrong)}")
-    control = asset.source_control
-    if control is not None and control.source_controlled and control.checked_out_by != user:
+    if not asset.may_be_changed_by(user):
         raise errors.not_checked_out(asset.path)
     changes: dict[str, Any] = {"updated_by": user, "update_time": wire.now().replace(microsecond=0)}
     if "scheduleId" in body or not partial:
@@ -132,6 +131,6 @@ def _row(org: Org, asset: Asset) -> dict[str, Any]:
         "serverlessProperties": {},
         "parameters": [],
         "sequences": [],
-        "inOutParameters": [],
+        "inOutParameters": entries.in_out_parameters(asset),
         "connRuntimeAttrs": [],
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_infa.simulator import wire
-from airflow_provider_infa.simulator.assets import AssetStore
+from airflow_provider_infa.simulator.assets import Asset, AssetStore
 from airflow_provider_infa.simulator.faults import FaultBook
 from airflow_provider_infa.simulator.jobs import JobBook
 from airflow_provider_infa.simulator.recorder import Recorder
@@ -62,6 +62,8 @@ class Org:
         self.sessions = SessionBook()
         self.faults = FaultBook()
         self.recorder = Recorder()
+        # What checked-out assets were like before, by id.
+        self.checkouts: dict[str, Asset] = {}
         self._work: asyncio.Task[None] | None = None
 
     @property

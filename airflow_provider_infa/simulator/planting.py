@@ -18,7 +18,8 @@ _LONG_AGO = datetime(2026, 1, 5, 8, tzinfo=UTC)
 _ASSET_KEYS = frozenset(
     {
         "path", "type", "id", "description", "tags", "updated_by", "update_time", "uses", "source_control",
-        "schedule", "definition", "payload_bytes", "custom_attributes", "published"
+        "schedule", "definition", "payload_bytes", "custom_attributes", "published",
+        "persisted"
     }
 )  # fmt: skip
 
@@ -87,6 +88,7 @@ class Planter:
                 source_control=source_control(values.get("source_control")),
                 custom_attributes=published or values.get("custom_attributes"),
                 definition=dict(values.get("definition", default)),
+                persisted=dict(values.get("persisted", {})),
                 schedule=values.get("schedule"),
                 payload_bytes=int(values.get("payload_bytes", 0)),
             )

@@ -31,7 +31,7 @@ class Simulator:
 
     :param seed: what the orgs hold: a mapping, a path to a YAML file, or None for the packaged one.
     :param job_seconds: how long jobs run, for all orgs; a number or ``{"export": …, "import": …,
-        "publish": …}``. None leaves it to the seed, which leaves it at 0.
+        "publish": …, "source_control": …}``. None leaves it to the seed, which leaves it at 0.
     :param passwords: one for all users, or by org; the seed's own come first, random ones last.
     :param idle_timeout: seconds until sessions end, for all orgs; None leaves it to the seed.
     :param host: address to serve on.

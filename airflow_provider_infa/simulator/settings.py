@@ -14,7 +14,7 @@ _CHOICES = {
     "session_kind": ("sliding", "jwt"),
 }
 
-_KINDS = ("export", "import", "publish")
+_KINDS = ("export", "import", "publish", "source_control")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Settings:
     :param export_seconds: how long an export runs.
     :param import_seconds: how long an import runs.
     :param publish_seconds: how long publishing and unpublishing run.
+    :param source_control_seconds: how long checkouts, checkins and their undoing run.
     :param idle_timeout: seconds until a session ends (Informatica docs: Session IDs, 30 minutes).
     :param session_kind: ``sliding`` ids live on with each call; ``jwt`` ones are long and end at a fixed
         time.
@@ -39,6 +40,7 @@ class Settings:
     export_seconds: float = 0.0
     import_seconds: float = 0.0
     publish_seconds: float = 0.0
+    source_control_seconds: float = 0.0
     idle_timeout: float = 1800.0
     session_kind: str = "sliding"
     lookup_missing: str = "omit"
@@ -48,7 +50,8 @@ class Settings:
     max_login_attempts: int = 10
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """Return these settings with changes; ``job_seconds`` is a number or ``{export, import, publish}``.
+        """Return these settings with changes; ``job_seconds`` is a number or ``{export, import, publish,
+        source_control}``.
 
         :raises ValueError: if a name or value is not known.
         """

@@ -39,7 +39,8 @@ def assets(org: Org) -> list[dict[str, Any]]:
 
 # What stays the same when an org comes back to where it was: no ids, nobody's name, no moments.
 _STATE = (
-    "path", "type", "description", "tags", "definition", "payload_bytes", "schedule", "published", "source_control"
+    "path", "type", "description", "tags", "definition", "persisted", "payload_bytes", "schedule", "published",
+    "source_control"
 )  # fmt: skip
 
 
@@ -99,6 +100,7 @@ def _asset(asset: Asset, store: AssetStore) -> dict[str, Any]:
         "uses": sorted(uses, key=lambda other: (other["type"], other["path"])),
         "schedule": asset.schedule,
         "definition": dict(asset.definition),
+        "persisted": dict(asset.persisted),
         "payload_bytes": asset.payload_bytes,
         "source_controlled": control is not None and control.source_controlled,
         "checked_out_by": control.checked_out_by if control else None,

@@ -183,6 +183,7 @@ def test_state_can_be_compared(control, simulator, test_org, release, mapping):
         "tags": [],
         "uses": ["Sales/m_orders", "TEST_AGENTS", "ff_landing", "ora_test"],
         "definition": {"revision": "1"},
+        "persisted": {},
         "payload_bytes": 0,
         "schedule": "nightly",
         "published": False,

@@ -185,7 +185,11 @@ def test_unknown_job(visitor, path, v3_error):
         {"importSpecification": {"includeObjects": []}},
         {"importSpecification": {"includeObjects": [{"id": "x"}]}},
         {"importSpecification": {"objectSpecification": [{"targetObjectId": "x"}]}},
-        {"importSpecification": {"objectSpecification": [{"sourceObjectId": "x", "mergeTags": True}]}},
+        {"importSpecification": {"objectSpecification": [{"sourceObjectId": "x", "merge": True}]}},
+        {"importSpecification": {"objectSpecification": [{"sourceObjectId": "x", "mergeTags": "true"}]}},
+        {"importSpecification": {"objectSpecification": [{"sourceObjectId": "x", "mergeTags": True, "tags": True}]}},
+        {"importSpecification": {"objectSpecification": [{"sourceObjectId": "x", "additionalProviderFlags": [
+            {"key": "mapping_conflict_existing", "value": "KEEP"}]}]}},
         {"importSpecification": {"objectSpecification": [{"sourceObjectId": "x", "additionalProviderFlags": [
             {"key": "mapping_conflict_new", "value": "REPLACE"}]}]}},
         {"importSpecification": {"objectSpecification": [{"sourceObjectId": "x", "additionalProviderFlags": [

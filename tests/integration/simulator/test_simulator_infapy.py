@@ -133,3 +133,19 @@ def test_v2(connect):
     assert row["name"] == "DEV_AGENTS"
     assert environments.getRuntimeEnvironmentById(row["id"]) == row
     assert environments.getRuntimeEnvironmentByName("DEV_AGENTS") == row
+
+
+def test_schedules_and_mapping_tasks(connect):
+    test = connect("test")
+    schedules = test.v3().schedule()
+    listed = schedules.getAllSchedules()
+    assert listed.keys() == {"count", "schedules"}
+    assert schedules.getScheduleById(listed["schedules"][0]["id"]) == listed["schedules"][0]
+    enabled = schedules.getSchedulesWithQuery("status=='enabled' and createdBy=='deployer'")
+    assert [row["name"] for row in enabled["schedules"]] == ["nightly"]
+    tasks = test.v2().mttask()
+    task = tasks.getMTTaskByName("mt_orders")
+    assert tasks.getMTTaskById(task["id"]) == task
+    assert task in tasks.getAllMTTasks()
+    changed = tasks.updateMTTaskPartial({"@type": "mtTask", "scheduleId": ""}, task["id"])
+    assert changed["scheduleId"] is None
