@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_infa.idmc.errors import IdmcInputError
-from airflow_provider_infa.storage import read_rows
+from airflow_provider_infa.idmc.release import Release, parse_release
+from airflow_provider_infa.storage import read_rows, read_text
 
 
 def structure(value: Any, name: str) -> Any:
@@ -123,3 +124,14 @@ def choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
 def text(value: Any) -> str | None:
     """A text; an empty one, or a rendered None, is nothing."""
     return None if value is None or str(value).strip() in ("", "None") else str(value)
+
+
+def release(value: Any) -> Release:
+    """
+    A release manifest, read from where the argument says; an empty one if it says nothing.
+
+    :param value: Path or URI of the YAML file.
+    :raises IdmcInputError: If it is no manifest; every fault with its line and key.
+    """
+    uri = text(value)
+    return parse_release(read_text(uri), uri) if uri else Release()

@@ -79,6 +79,22 @@ def get_provider_info() -> dict[str, object]:
                             ],
                         },
                     },
+                    "expected_org": {
+                        "label": "Expected organization",
+                        "description": "Name or id of the organization. A login that leads elsewhere is refused.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "protected": {
+                        "label": "Protected",
+                        "description": "Imports into this organization need an approved plan.",
+                        "schema": {"type": ["boolean", "null"], "default": False},
+                    },
+                    "cai_host": {
+                        "label": "Application Integration host",
+                        "description": "Where its assets are published, if not on the usual host of the POD, "
+                        "for example https://usw5-cai.dm-us.informaticacloud.com.",
+                        "schema": {"type": ["string", "null"]},
+                    },
                     "verify_tls": {
                         "label": "Verify TLS certificate",
                         "description": "Switch off only to find a fault.",

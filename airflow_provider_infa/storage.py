@@ -76,11 +76,11 @@ def local_package(package_uri: str | None, source_conn_id: str | None, export_jo
     A package as a local file, from object storage or straight from the org that exported it.
 
     :param package_uri: Where it is stored.
-    :param source_conn_id: Connection of the org that exported it, instead of ``package_uri``.
-    :param export_job_id: The export job there.
+    :param source_conn_id: Connection of the org that exported it.
+    :param export_job_id: The export job there, instead of ``package_uri``.
     :raises IdmcInputError: Unless exactly one of the two ways is given.
     """
-    if bool(package_uri) == bool(source_conn_id or export_job_id) or bool(source_conn_id) != bool(export_job_id):
+    if bool(package_uri) == bool(export_job_id) or (export_job_id and not source_conn_id):
         raise IdmcInputError("Name the package by package_uri, or by source_conn_id together with export_job_id.")
     if package_uri:
         with local_copy(package_uri) as file:
@@ -90,6 +90,32 @@ def local_package(package_uri: str | None, source_conn_id: str | None, export_jo
         with InfaHook(source_conn_id or "") as source:
             source.download_export_package(export_job_id or "", file)
         yield file
+
+
+def write_text(text: str, uri: str) -> str:
+    """Write a text. :param text: The text. :param uri: Where to. :return: The URI."""
+    with temporary_file("text") as file:
+        file.write_text(text, encoding="utf-8")
+        return publish(file, uri)
+
+
+def read_text(uri: str) -> str:
+    """Read a text. :raises IdmcNotFoundError: If there is no such file. :raises IdmcInputError: If it is no text."""
+    with local_copy(uri) as file:
+        try:
+            return file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise IdmcInputError(f"{uri!r} holds no text.") from None
+
+
+def join(uri: str, *names: str) -> str:
+    """
+    A place below another.
+
+    :param uri: Any path that Airflow's object storage takes.
+    :param names: Names of folders or files; what a file system or object store might mind in them is replaced.
+    """
+    return "/".join([uri.rstrip("/"), *(re.sub(r"[^\w.=-]+", "-", name) for name in names)])
 
 
 def write_rows(rows: Iterable[dict[str, Any]], uri: str) -> int:

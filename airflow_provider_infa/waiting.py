@@ -13,8 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcError, IdmcJobFailedError
-from airflow_provider_infa.idmc.jobs import JobKind, check_outcome, still_running, wait
-from airflow_provider_infa.idmc.models import Job, JobState
+from airflow_provider_infa.idmc.jobs import check_outcome, still_running, wait
+from airflow_provider_infa.idmc.models import Job, JobKind, JobState
 from airflow_provider_infa.triggers.jobs import InfaJobTrigger
 
 if TYPE_CHECKING:
@@ -71,35 +71,56 @@ def wait_for_job(
     job_id: str,
     *,
     poll_interval: float,
-    timeout: float,
+    deadline: float,
     deferrable: bool,
+    resume: str = "execute_complete",
+    kwargs: dict[str, Any] | None = None,
 ) -> None:
     """
     Return when the job has ended; or, if deferrable, leave the worker until then.
 
-    :param operator: The task; its ``execute_complete`` is called after a deferral.
+    :param operator: The task.
     :param hook: Hook of the org that runs the job.
-    :param kind: Export or import.
+    :param kind: What kind of job it is.
     :param job_id: Job id.
     :param poll_interval: Seconds between two looks once the job has run for a while.
-    :param timeout: Seconds to wait at most.
+    :param deadline: Wall-clock time at which the wait ends, from :func:`deadline_after`.
     :param deferrable: Whether to defer.
+    :param resume: Method of the task that goes on after a deferral.
+    :param kwargs: What that method gets besides the event.
     :raises IdmcTimeoutError: If the job still runs at the deadline.
     """
-    deadline = deadline_after(timeout, operator.execution_timeout)
     if not deferrable:
         wait(hook.get_conn(), kind, job_id, deadline=deadline, poll_interval=poll_interval)
     elif not hook.get_job(kind, job_id).state.is_end:
-        defer(operator, hook.infa_conn_id, kind, job_id, poll_interval=poll_interval, deadline=deadline)
+        defer(
+            operator,
+            hook.infa_conn_id,
+            kind,
+            job_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
+            resume=resume,
+            kwargs=kwargs,
+        )
 
 
 def defer(
-    operator: BaseOperator, infa_conn_id: str, kind: JobKind, job_id: str, *, poll_interval: float, deadline: float
+    operator: BaseOperator,
+    infa_conn_id: str,
+    kind: JobKind,
+    job_id: str,
+    *,
+    poll_interval: float,
+    deadline: float,
+    resume: str = "execute_complete",
+    kwargs: dict[str, Any] | None = None,
 ) -> NoReturn:
     """Leave the worker until the job has ended or the deadline has passed; see :func:`wait_for_job`."""
     operator.defer(
         trigger=InfaJobTrigger(infa_conn_id, kind.value, job_id, poll_interval, deadline),
-        method_name="execute_complete",
+        method_name=resume,
+        kwargs=kwargs,
         timeout=timedelta(seconds=max(0.0, deadline - time.time()) + BACKSTOP),
     )
     raise AssertionError("defer never returns")
@@ -110,7 +131,7 @@ def job_of_event(event: dict[str, Any] | None, kind: JobKind) -> str:
     The job that a trigger waited for, if it ended.
 
     :param event: What the trigger yielded.
-    :param kind: Export or import.
+    :param kind: What kind of job it is.
     :raises IdmcTimeoutError: If it still ran at the deadline.
     :raises AirflowFailException: If IDMC's answer showed that waiting is pointless.
     :raises RuntimeError: If the trigger failed, or the event is none of ours.
@@ -134,7 +155,7 @@ def conclude(context: Context, hook: InfaHook, kind: JobKind, job_id: str, *, fa
 
     :param context: Of the task.
     :param hook: Hook of the org that ran the job.
-    :param kind: Export or import.
+    :param kind: What kind of job it is.
     :param job_id: Job id.
     :param fail_on_warning: Whether a job that ended with a warning failed.
     :return: Its summary.
@@ -184,6 +205,8 @@ def _job_log(hook: InfaHook, kind: JobKind, job_id: str) -> str:
     except IdmcError as error:
         # The failure to be reported is the job's, not that of fetching its log.
         log.warning("The log of %s job %s could not be fetched: %s", kind.value, job_id, error)
+        return ""
+    if not text:
         return ""
     log.info("::group::Log of %s job %s", kind.value, job_id)
     for line in text.splitlines():

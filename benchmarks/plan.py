@@ -18,9 +18,10 @@ from infapy.connections import Infapy
 from airflow_provider_infa.idmc import exports, jobs
 from airflow_provider_infa.idmc.objects import list_objects
 from airflow_provider_infa.idmc.package import read_package
-from airflow_provider_infa.idmc.plan import Wishes, plan_import
+from airflow_provider_infa.idmc.plan import plan_import
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.settings import Settings
+from airflow_provider_infa.idmc.wishes import Wishes
 from airflow_provider_infa.simulator import Simulator
 
 OBJECTS = 1000

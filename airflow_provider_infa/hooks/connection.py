@@ -19,6 +19,7 @@ _INFO: Any = get_provider_info()
 #: What the metadata says about our connection type.
 CONNECTION_TYPE: dict[str, Any] = _INFO["connection-types"][0]
 FIELDS: dict[str, Any] = CONNECTION_TYPE["conn-fields"]
+_TEXTS = [name for name, field in FIELDS.items() if "string" in field["schema"]["type"]]
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -44,12 +45,18 @@ def settings_of(conn: Connection) -> Settings:
         url = login_url(conn.host, port=conn.port, schema=conn.schema, region=extra.get("region"))
     except IdmcSettingsError as error:
         wrong.append(str(error))
+    cai_url = None
+    try:
+        cai_url = login_url(extra["cai_host"]) if "cai_host" in extra else None
+    except IdmcSettingsError as error:
+        wrong.append(f"{FIELDS['cai_host']['label']}: {error}")
     patience = {
         name: seconds
         for name in ("connect_timeout", "read_timeout", "retry_timeout")
         if (seconds := _seconds(extra, name, wrong)) is not None
     }
     verify = _boolean(extra, "verify_tls", wrong)
+    protected = _boolean(extra, "protected", wrong)
     if wrong:
         raise IdmcSettingsError(f"Connection {conn.conn_id!r} can't be used: {' '.join(wrong)}")
     return Settings(
@@ -57,6 +64,9 @@ def settings_of(conn: Connection) -> Settings:
         username=conn.login or "",
         password=conn.password or "",
         verify=extra.get("ca_bundle", True) if verify is not False else False,
+        cai_url=cai_url,
+        expected_org=extra.get("expected_org"),
+        protected=protected is True,
         **patience,
     )
 
@@ -102,7 +112,7 @@ def _extra(text: str | None, wrong: list[str]) -> dict[str, Any]:
     for name, value in extra.items():
         if value is None or value == "":
             continue
-        if name in ("region", "ca_bundle") and not isinstance(value, str):
+        if name in _TEXTS and not isinstance(value, str):
             wrong.append(f"{FIELDS[name]['label']} must be text, not {value!r}.")
             continue
         filled[name] = value

@@ -10,11 +10,16 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_infa.hooks.connection import field_behaviour, form_widgets, settings_of
 from airflow_provider_infa.idmc import exports, imports, objects
+from airflow_provider_infa.idmc.approval import check_approval
 from airflow_provider_infa.idmc.errors import IdmcError
-from airflow_provider_infa.idmc.jobs import JobKind, get_job, get_log
+from airflow_provider_infa.idmc.jobs import get_job, get_log
 from airflow_provider_infa.idmc.lookup import lookup
-from airflow_provider_infa.idmc.models import Asset, Job, Reference
+from airflow_provider_infa.idmc.models import Asset, Job, JobKind, Reference
 from airflow_provider_infa.idmc.package import Package, read_package
+from airflow_provider_infa.idmc.planned import check_plan
+from airflow_provider_infa.idmc.publish import start_publish
+from airflow_provider_infa.idmc.recheck import check_target
+from airflow_provider_infa.idmc.schedules import find_schedule, link_schedule
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.transport import Download
 
@@ -148,7 +153,13 @@ class InfaHook(BaseHook):
         return imports.upload_package(self.get_conn(), package.path, relax_checksum=relax_checksum)
 
     def start_import(
-        self, id: str, name: str | None = None, import_specification: Mapping[str, Any] | None = None
+        self,
+        id: str,
+        name: str | None = None,
+        import_specification: Mapping[str, Any] | None = None,
+        *,
+        plan: Mapping[str, Any] | None = None,
+        approval: Mapping[str, Any] | None = None,
     ) -> Job:
         """
         Start an import job, unless it is started already.
@@ -157,9 +168,25 @@ class InfaHook(BaseHook):
 
         :param id: Import job id, from the upload.
         :param name: Name of the job.
-        :param import_specification: IDMC's ``importSpecification``.
+        :param import_specification: IDMC's ``importSpecification``; with a plan, the plan's.
+        :param plan: The plan to carry out. Right before the start it is made sure that it still holds.
+        :param approval: What was decided about the plan; necessary if the connection is protected.
+        :raises IdmcApprovalError: If the plan was not approved, and had to be, or another one was.
+        :raises IdmcPlanOutdatedError: If the target org changed since the plan was made.
         """
-        job, is_new = imports.start_import(self.get_conn(), id, name=name, import_specification=import_specification)
+        if plan is not None:
+            plan = check_plan(plan)
+            import_specification = plan["import_specification"]
+
+        def before() -> None:
+            if approval or self.get_conn().settings.protected:
+                check_approval(plan, approval, self.org_name)
+            if plan is not None:
+                check_target(self.get_conn(), plan)
+
+        job, is_new = imports.start_import(
+            self.get_conn(), id, name=name, import_specification=import_specification, before=before
+        )
         if not is_new:
             self.log.warning(
                 "Import job %s is already %s: it is not started again. To import once more, clear the upload too.",
@@ -181,12 +208,34 @@ class InfaHook(BaseHook):
         """Log of an import job."""
         return self.get_job_log(JobKind.IMPORT, id)
 
+    def start_publish(self, kind: JobKind, asset_paths: Sequence[str]) -> Job:
+        """Start a publish job; see :func:`airflow_provider_infa.idmc.publish.start_publish`."""
+        return start_publish(self.get_conn(), kind, asset_paths)
+
+    def link_schedules(self, schedules: Mapping[str, str]) -> list[dict[str, Any]]:
+        """
+        Have mapping tasks run by schedules. Everything is found before the first task is linked.
+
+        :param schedules: Path of a mapping task to the name of a schedule.
+        :return: A row for each task: ``path``, ``schedule`` and ``linked``, which is False if it was so before.
+        :raises IdmcNotFoundError: If a task or a schedule does not exist.
+        """
+        session = self.get_conn()
+        tasks = lookup(session, [{"path": path, "type": "MTT"} for path in schedules])
+        found = {name: find_schedule(session, name) for name in dict.fromkeys(schedules.values())}
+        rows = []
+        for (path, name), task in zip(schedules.items(), tasks, strict=True):
+            linked = task is not None and link_schedule(session, task.id, found[name])
+            self.log.info("%s %s schedule %s.", path, "is now run by" if linked else "was already run by", name)
+            rows.append({"path": path, "schedule": name, "linked": linked})
+        return rows
+
     def get_job(self, kind: JobKind, id: str, *, expand: bool = False) -> Job:
-        """State of a job of either kind."""
+        """State of a job of any kind."""
         return get_job(self.get_conn(), kind, id, expand_objects=expand)
 
     def get_job_log(self, kind: JobKind, id: str) -> str:
-        """Log of a job of either kind."""
+        """Log of a job of any kind."""
         return get_log(self.get_conn(), kind, id)
 
 

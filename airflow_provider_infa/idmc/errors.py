@@ -47,6 +47,10 @@ class IdmcInputError(IdmcError, ValueError):
     """An argument can't be sent as it stands: correct the argument that the message names."""
 
 
+class IdmcWrongOrgError(IdmcError):
+    """A connection leads to another org than it should, or a package comes from another: nothing was changed."""
+
+
 class IdmcAuthenticationError(IdmcError):
     """Login was refused. It is not tried again, because IDMC locks an account after ten wrong tries."""
 
@@ -97,6 +101,18 @@ class IdmcPackageError(IdmcError):
 
 class IdmcPlanBlockedError(IdmcError):
     """The import can't succeed as planned; the message lists every obstacle and the argument that removes it."""
+
+
+class IdmcApprovalError(IdmcError):
+    """What is to be imported is not what was approved, or was not approved at all: nothing was imported."""
+
+
+class IdmcPlanOutdatedError(IdmcError):
+    """The target org is no longer what the plan assumed: plan again. Nothing was imported."""
+
+
+class IdmcVerificationError(IdmcError):
+    """After an import, the org does not hold what the plan said it would; the message lists every difference."""
 
 
 class IdmcJobFailedError(IdmcError):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_infa.idmc.errors import IdmcInputError
-from airflow_provider_infa.idmc.jobs import JobKind, get_job, get_log, job_path
-from airflow_provider_infa.idmc.models import Job
+from airflow_provider_infa.idmc.jobs import get_job, get_log, job_path
+from airflow_provider_infa.idmc.models import Job, JobKind
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.transport import Download
 

@@ -19,8 +19,8 @@ from airflow_provider_infa.idmc.errors import (
     IdmcPackageError,
     IdmcRequestError,
 )
-from airflow_provider_infa.idmc.jobs import JobKind, get_job, get_log, job_path
-from airflow_provider_infa.idmc.models import Job, JobState
+from airflow_provider_infa.idmc.jobs import get_job, get_log, job_path
+from airflow_provider_infa.idmc.models import Job, JobKind, JobState
 from airflow_provider_infa.idmc.policy import SETTLE_DELAYS, START_TRIES, Kind
 from airflow_provider_infa.idmc.session import Session
 
@@ -62,6 +62,7 @@ def start_import(
     *,
     name: str | None = None,
     import_specification: Mapping[str, Any] | None = None,
+    before: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Job, bool]:
     """
@@ -73,6 +74,7 @@ def start_import(
     :param name: Name of the job; ``job-<milliseconds>`` by default, as IDMC itself would call it.
     :param import_specification: As :func:`check_specification` describes; without it the whole package is imported by
         IDMC's default rules.
+    :param before: Called when the job is found not started, right before the start is sent; it may raise to prevent it.
     :param sleep: Waits so many seconds; tests pass their own.
     :return: The job, and whether this call started it.
     :raises IdmcOutcomeUnknownError: If nobody knows whether it is started. Calling again is safe.
@@ -84,6 +86,7 @@ def start_import(
         body["importSpecification"] = dict(import_specification)
     if job := _started(session, job_id):
         return job, False
+    before()
     lost: IdmcError | None = None
     for _ in range(START_TRIES):
         try:

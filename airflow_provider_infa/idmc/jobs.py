@@ -1,4 +1,4 @@
-"""What exports and imports have in common: a job that is looked at until it ends, and its log."""
+"""What exports, imports and publishing have in common: a job that is looked at until it ends, and its log."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from enum import Enum
 from urllib.parse import quote
 
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError, IdmcTimeoutError
-from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Job, JobState, same_type
+from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Job, JobKind, JobState, same_type
 from airflow_provider_infa.idmc.policy import next_poll
+from airflow_provider_infa.idmc.publish import PUBLISH_KINDS, get_publish
 from airflow_provider_infa.idmc.session import Session
 
 log = logging.getLogger(__name__)
@@ -26,41 +26,44 @@ _MISSING = re.compile(r"Object \[(?P<object>[^\]]*)\] of type \[(?P<type>[^\]]*)
 _NAME = re.compile(r"\[([^\]/]+)//([^\]]*)\]")
 
 
-class JobKind(str, Enum):
-    """Which of the two resources a job belongs to; the value is its path."""
-
-    EXPORT = "export"
-    IMPORT = "import"
-
-
 def get_job(session: Session, kind: JobKind, job_id: str, *, expand_objects: bool = False) -> Job:
     """
     Ask for a job's state.
 
     :param session: Session with the org that runs the job.
-    :param kind: Export or import.
+    :param kind: What kind of job it is.
     :param job_id: Job id.
     :param expand_objects: Also ask what it did with each object.
     :raises IdmcNotFoundError: If the org has no such job.
     """
+    check_job_id(kind, job_id)
+    if kind in PUBLISH_KINDS:
+        return get_publish(session, kind, job_id, expand_objects=expand_objects)
     params = {"expand": "objects"} if expand_objects else None
     return Job.from_wire(session.get_json(job_path(kind, job_id), params), f"the {kind.value} job")
 
 
 def get_log(session: Session, kind: JobKind, job_id: str) -> str:
-    """The job's log as text. See :func:`get_job` for the parameters."""
+    """The job's log as text; publish jobs have none. See :func:`get_job` for the parameters."""
+    if kind in PUBLISH_KINDS:
+        return ""
     return session.get_text(f"{job_path(kind, job_id)}/log")
 
 
 def job_path(kind: JobKind, job_id: str) -> str:
-    """
-    Path of a job below ``/public/core/v3``.
+    """Path of an export or import job below ``/public/core/v3``."""
+    check_job_id(kind, job_id)
+    return f"/{kind.value}/{quote(job_id, safe='')}"
 
-    :raises IdmcInputError: If the id is empty; an empty one would turn the path into that of another resource.
+
+def check_job_id(kind: JobKind, job_id: str) -> None:
+    """
+    Refuse an id that is none: an empty one would turn the path of a job into that of another resource.
+
+    :raises IdmcInputError: If it is empty.
     """
     if not job_id or not isinstance(job_id, str):
         raise IdmcInputError(f"The {kind.value} job id is {job_id!r}; it must be the id that IDMC gave to the job.")
-    return f"/{kind.value}/{quote(job_id, safe='')}"
 
 
 def wait(
@@ -77,7 +80,7 @@ def wait(
     Look at a job until it has ended.
 
     :param session: Session with the org that runs the job.
-    :param kind: Export or import.
+    :param kind: What kind of job it is.
     :param job_id: Job id.
     :param deadline: Wall-clock time, in seconds since the epoch, after which the wait is given up.
     :param poll_interval: Seconds between two looks, once the job has run for a while.
@@ -113,7 +116,7 @@ def check_outcome(job: Job, kind: JobKind, org: str, *, fail_on_warning: bool, l
     Tell success from failure.
 
     :param job: A job that has ended, with its objects.
-    :param kind: Export or import.
+    :param kind: What kind of job it is.
     :param org: Name of the org, for the message.
     :param fail_on_warning: Whether a job that ended with a warning failed.
     :param log_text: The job's log, for the explanation.

@@ -13,6 +13,9 @@ from airflow_provider_infa.idmc.answers import expect, member, optional
 #: Containers, and the two types that an import maps instead of changing. objects and lookup spell them in mixed
 #: case, the documentation in capitals; compare with :func:`same_type`.
 PROJECT, FOLDER, CONNECTION, RUNTIME_ENVIRONMENT = "Project", "Folder", "Connection", "AgentGroup"
+TASKFLOW = "TASKFLOW"
+#: What can have a schedule, which no export carries (Informatica's page "Asset migration"): tasks and linear taskflows.
+SCHEDULABLE = ("MTT", "DSS", "DTT", "DMASK", "DRS", "PCS", "WORKFLOW")
 
 
 def same_type(one: str, other: str) -> bool:
@@ -130,6 +133,15 @@ class Reference:
         )
 
 
+class JobKind(str, Enum):
+    """Which resource a job belongs to."""
+
+    EXPORT = "export"
+    IMPORT = "import"
+    PUBLISH = "publish"
+    PUBLISH_CAI = "publish-cai"
+
+
 class JobState(Enum):
     """How far a job, or one object of it, has come."""
 
@@ -165,6 +177,7 @@ _STATES = {
     "QUEUED": JobState.RUNNING,
     "STARTING": JobState.RUNNING,
     "IN_PROGRESS": JobState.RUNNING,
+    "PROCESSING": JobState.RUNNING,
     "SUCCESSFUL": JobState.SUCCESSFUL,
     "SUCCESS": JobState.SUCCESSFUL,
     "COMPLETED": JobState.SUCCESSFUL,
@@ -247,7 +260,7 @@ class ObjectResult:
 @dataclass(frozen=True)
 class Job:
     """
-    An export or import job.
+    An export, import or publish job.
 
     :param id: Job id.
     :param name: Name given at its start.

@@ -49,6 +49,7 @@ class PackageObject:
     :param type: Type code.
     :param path: Path as lookup takes it.
     :param refs: Ids of the objects that it directly depends on.
+    :param lists_refs: Whether the manifest tells them at all.
     """
 
     id: str
@@ -56,6 +57,7 @@ class PackageObject:
     type: str
     path: str
     refs: tuple[str, ...] = ()
+    lists_refs: bool = True
 
 
 @dataclass(frozen=True)
@@ -227,11 +229,12 @@ def _objects(manifest: dict[str, Any]) -> Iterator[PackageObject]:
         name = member(entry, "objectName", str, "an exported object")
         what = f"exported object {name!r}"
         metadata = optional(entry, "metadata", dict, what) or {}
-        refs = optional(metadata, "objectRefs", list, what) or []
+        refs = optional(metadata, "objectRefs", list, what)
         yield PackageObject(
             id=member(entry, "objectGuid", str, what),
             name=name,
             type=member(entry, "objectType", str, what),
             path=full_path(optional(entry, "path", str, what), name),
-            refs=tuple(expect(ref, str, f"a reference of {what}") for ref in refs),
+            refs=tuple(expect(ref, str, f"a reference of {what}") for ref in refs or ()),
+            lists_refs=refs is not None,
         )

@@ -6,162 +6,47 @@ Names (projects, connections, runtime environments) become ids here and nowhere 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from airflow_provider_infa.idmc.errors import IdmcPlanBlockedError
+from airflow_provider_infa.idmc.dependencies import missing_dependencies
+from airflow_provider_infa.idmc.errors import IdmcWrongOrgError
 from airflow_provider_infa.idmc.imports import check_conflict_resolution
 from airflow_provider_infa.idmc.jobs import mapping_argument
+from airflow_provider_infa.idmc.login import Login
 from airflow_provider_infa.idmc.lookup import lookup
 from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Asset, same_type
 from airflow_provider_infa.idmc.package import Package, PackageObject
+from airflow_provider_infa.idmc.planned import BLOCKED, CREATE, MAP, OVERWRITE, REUSE, Plan, PlannedObject
 from airflow_provider_infa.idmc.session import Session
+from airflow_provider_infa.idmc.source_control import obstacle, source_controlled
 from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, select, unused
 
-#: Version of the plan's layout, raised when a reader of plans has to change.
-VERSION = 1
-CREATE, OVERWRITE, REUSE, MAP, BLOCKED = ACTIONS = ("create", "overwrite", "reuse", "map", "blocked")
 #: Dependents named in a reason.
 SHOWN = 3
 
 
-@dataclass(frozen=True)
-class PlannedObject:
-    """
-    What would happen to one object.
-
-    :param source: The object in the package.
-    :param target_id: Id in the target org; None if it does not exist there.
-    :param target_path: Path in the target org.
-    :param action: One of ``create``, ``overwrite``, ``reuse``, ``map``, ``blocked``.
-    :param reason: Why, for people.
-    :param specification: Its entry in IDMC's ``objectSpecification``, without the id.
-    :param argument: For what the target lacks, the argument that maps it to something else.
-    """
-
-    source: PackageObject
-    target_id: str | None
-    target_path: str
-    action: str
-    reason: str
-    specification: Mapping[str, Any] = field(default_factory=dict)
-    argument: str | None = None
-
-    def row(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return {
-            "source": {"id": self.source.id, "path": self.source.path, "type": self.source.type},
-            "target": {"id": self.target_id, "path": self.target_path, "type": self.source.type},
-            "action": self.action,
-            "reason": self.reason,
-        }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """
-    A plan, bound to one package and one target org.
-
-    :param package: The package.
-    :param org_id: Id of the target org.
-    :param org_name: Name of the target org.
-    :param objects: What would happen to each object, in the package's order.
-    :param import_specification: What the start of the import has to send.
-    :param warnings: Names in the wishes that concern nothing in the package: a slip, or of use for another package.
-    """
-
-    package: Package
-    org_id: str
-    org_name: str
-    objects: tuple[PlannedObject, ...]
-    import_specification: Mapping[str, Any]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def blocked(self) -> tuple[PlannedObject, ...]:
-        """The obstacles."""
-        return tuple(o for o in self.objects if o.action == BLOCKED)
-
-    @property
-    def missing(self) -> tuple[PlannedObject, ...]:
-        """What the target lacks and could have under another name: obstacles, and connections to be created."""
-        return tuple(o for o in self.objects if o.argument)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of objects for each action, zeros included."""
-        counts = Counter(o.action for o in self.objects)
-        return {action: counts[action] for action in ACTIONS}
-
-    def to_json(self) -> dict[str, Any]:
-        """The plan as plain JSON; ``hash`` changes whenever what is sent, or what was found in the target, does."""
-        promise = {
-            "package": self.package.sha256,
-            "target_org": self.org_id,
-            "import_specification": self.import_specification,
-            "objects": [[o.source.id, o.target_id, o.target_path, o.action] for o in self.objects],
-        }
-        text = json.dumps(promise, sort_keys=True, separators=(",", ":"))
-        return {
-            "version": VERSION,
-            "hash": hashlib.sha256(text.encode()).hexdigest(),
-            "package": {
-                "sha256": self.package.sha256,
-                "size": self.package.size,
-                "name": self.package.name,
-                "source_org_id": self.package.source_org_id,
-                "source_org_name": self.package.source_org_name,
-            },
-            "target_org": {"id": self.org_id, "name": self.org_name},
-            "import_specification": self.import_specification,
-            "counts": self.counts,
-            "objects": [o.row() for o in self.objects],
-            "missing": [
-                {"type": o.source.type, "name": o.source.path, "reason": o.reason, "argument": o.argument}
-                for o in self.missing
-            ],
-            "warnings": list(self.warnings),
-        }
-
-    def check(self) -> None:
-        """
-        Refuse a plan that can't succeed.
-
-        :raises IdmcPlanBlockedError: Naming everything that is missing and the argument that maps it.
-        """
-        if self.blocked:
-            lines = [
-                f"The import into org {self.org_name} can't succeed: {len(self.blocked)} of {len(self.objects)} "
-                "objects are blocked. Nothing was uploaded."
-            ]
-            for o in self.blocked:
-                lines.append(f"  {o.source.type} {o.source.path}: {o.reason} Set {o.argument}")
-            if noted := [o for o in self.missing if o.action != BLOCKED]:
-                lines.append("Not in the way, but missing as well:")
-                lines += [f"  {o.source.type} {o.source.path}: {o.reason} Or set {o.argument}" for o in noted]
-            lines += self.warnings
-            raise IdmcPlanBlockedError("\n".join(lines))
-
-
-def plan_import(session: Session, package: Package, wishes: Wishes) -> Plan:
+def plan_import(session: Session, package: Package, wishes: Wishes, *, source: Session | None = None) -> Plan:
     """
     Compare a package with the target org.
 
-    Takes one lookup call for every 200 objects.
+    Takes one lookup call for every 200 objects, one listing of what is source controlled in the target if anything
+    would be overwritten, and calls to the source org only for what the package refers to and does not hold.
 
     :param session: Session with the target org.
     :param package: The package.
     :param wishes: What the user wants.
+    :param source: Session with the org that exported the package, to name what the package does not hold.
+    :raises IdmcWrongOrgError: If the package comes from the target org itself, or from another org than ``source``.
     :raises IdmcInputError: If a wish names an object that the package does not hold, or asks for what IDMC can't do.
     """
     check_conflict_resolution(wishes.default_conflict_resolution or None, "default_conflict_resolution")
     default = wishes.default_conflict_resolution or "OVERWRITE"
     chosen = select(package, wishes)
     login = session.login()
+    check_orgs(package, login, source.login() if source else None)
     org = login.org_name
     found = lookup(session, [c.reference for c in chosen], ignore_missing=True)
     landing = Counter(map(_landing, chosen, found))
@@ -175,16 +60,77 @@ def plan_import(session: Session, package: Package, wishes: Wishes) -> Plan:
             place = asset.path if asset else ref["path"]
             reason = f"Another object of the package would land on {place!r} as well."
             fix = "other values for projects, or another targetObjectId in conflict_resolutions."
-            planned.append(PlannedObject(o, asset.id if asset else None, place, BLOCKED, reason, argument=fix))
+            planned.append(PlannedObject(o, asset, place, BLOCKED, reason, argument=fix))
         else:
             planned.append(_plan_asset(c, asset, default, org))
+    planned = _with_states(session, planned, login, block_on_drift=wishes.block_on_drift)
+    arriving = [p.source for p in planned if is_asset(p.source) and (p.action == CREATE or p.overwrites)]
+    missing, remarks = missing_dependencies(session, source, package, arriving, wishes)
 
     specification: dict[str, Any] = {"defaultConflictResolution": default}
     if wishes.include_objects:
         specification["includeObjects"] = included(package, wishes.include_objects)
     if entries := [{"sourceObjectId": p.source.id, **p.specification} for p in planned if p.specification]:
         specification["objectSpecification"] = entries
-    return Plan(package, login.org_id, org, tuple(planned), specification, tuple(unused(package, wishes)))
+    return Plan(
+        package=package,
+        org_id=login.org_id,
+        org_name=org,
+        user=login.user,
+        objects=(*planned, *(_plan_missing(o, place, users, org) for o, place, users in missing)),
+        import_specification=specification,
+        warnings=(*unused(package, wishes), *remarks),
+    )
+
+
+def check_orgs(package: Package, target: Login, source: Login | None) -> None:
+    """
+    Refuse a package that would go back where it came from, or that came from elsewhere than it should.
+
+    Packages of some tools do not tell their org; those pass.
+
+    :raises IdmcWrongOrgError: Naming both orgs.
+    """
+    origin = package.source_org_id
+    name = f"Package {package.path.name} of org {package.source_org_name or origin}"
+    if origin and origin == target.org_id:
+        raise IdmcWrongOrgError(
+            f"{name} would be imported into the same org. A promotion needs another connection as its target; to bring "
+            "back a backup there is InfaRestoreOperator."
+        )
+    if source is not None and source.org_id == target.org_id:
+        raise IdmcWrongOrgError(f"Both connections lead to org {target.org_name}: source and target must differ.")
+    if origin and source is not None and origin != source.org_id:
+        raise IdmcWrongOrgError(f"{name} does not come from org {source.org_name}, to which source_conn_id leads.")
+
+
+def _with_states(
+    session: Session, planned: Sequence[PlannedObject], login: Login, *, block_on_drift: bool
+) -> list[PlannedObject]:
+    """The planned objects with what the state of those that would be overwritten means for them."""
+    controlled = source_controlled(session, [p.target for p in planned if p.overwrites and p.target])
+    result = []
+    for p in planned:
+        if p.overwrites and (target := p.target):
+            if target.updated_by and target.updated_by != login.user:
+                drift = f"Last changed there by {target.updated_by} at {target.update_time}, not by {login.user}."
+                p = replace(p, drift=drift)
+            held = controlled.get(target.id)
+            if held and (reason := obstacle(held, login.user)):
+                fix = f"REUSE for {p.source.path!r} in conflict_resolutions, or have it checked out by {login.user}."
+                p = replace(p, action=BLOCKED, reason=reason, argument=fix, overwrites=False)
+            elif p.drift and block_on_drift:
+                fix = f"on_drift='show', or REUSE for {p.source.path!r} in conflict_resolutions."
+                p = replace(p, action=BLOCKED, reason=p.drift, argument=fix, overwrites=False)
+        result.append(p)
+    return result
+
+
+def _plan_missing(o: PackageObject, place: str, users: Sequence[str], org: str) -> PlannedObject:
+    """Plan what the package refers to, without holding it, and the target org does not have."""
+    reason = f"Neither the package nor org {org} has it, and it is needed by {_some(users)}."
+    fix = f"include_dependencies=True for the export, or {o.path!r} among its objects."
+    return PlannedObject(o, None, place, BLOCKED, reason, argument=fix)
 
 
 def _plan_fixed(
@@ -196,9 +142,9 @@ def _plan_fixed(
     fix = f"{argument}={{{o.path!r}: '<name in {org}>'}}."
     if asset is not None and is_mapped:
         reason = f"{argument} maps it to {asset.path!r}."
-        return PlannedObject(o, asset.id, asset.path, MAP, reason, {"targetObjectId": asset.id})
+        return PlannedObject(o, asset, asset.path, MAP, reason, {"targetObjectId": asset.id})
     if asset is not None:
-        return PlannedObject(o, asset.id, asset.path, REUSE, f"Org {org} has it.")
+        return PlannedObject(o, asset, asset.path, REUSE, f"Org {org} has it.")
     if is_mapped:
         reason = f"{argument} maps it to {wanted!r}, which org {org} does not have."
         return PlannedObject(o, None, wanted, BLOCKED, reason, argument=fix)
@@ -220,25 +166,32 @@ def _plan_asset(c: Chosen, asset: Asset | None, default: str, org: str) -> Plann
             return PlannedObject(
                 o, None, o.path, BLOCKED, reason, argument="another targetObjectId in conflict_resolutions."
             )
-        return PlannedObject(o, asset.id, asset.path, MAP, f"conflict_resolutions maps it to {asset.path!r}.", rule)
+        overwrites = rule.get("conflictResolution", default) == "OVERWRITE"
+        reason = f"conflict_resolutions maps it to {asset.path!r}."
+        return PlannedObject(o, asset, asset.path, MAP, reason, rule, overwrites=overwrites)
     if asset is None and not c.is_brought:
         reason = f"Something included needs it, org {org} does not have it, and include_objects does not name it."
         return PlannedObject(o, None, ref["path"], BLOCKED, reason, argument=f"include_objects to name {o.path!r} too.")
     if asset is None:
         return PlannedObject(o, None, ref["path"], CREATE, f"Org {org} does not have it.", rule)
     if not c.is_included:
-        return PlannedObject(o, asset.id, asset.path, REUSE, f"Org {org} has it, and include_objects does not name it.")
+        return PlannedObject(o, asset, asset.path, REUSE, f"Org {org} has it, and include_objects does not name it.")
     resolution = rule.get("conflictResolution", default)
     source = "conflict_resolutions" if "conflictResolution" in rule else "default_conflict_resolution"
-    action = OVERWRITE if resolution == "OVERWRITE" else REUSE
-    return PlannedObject(o, asset.id, asset.path, action, f"Org {org} has it, and {source} says {resolution}.", rule)
+    overwrites = resolution == "OVERWRITE"
+    reason = f"Org {org} has it, and {source} says {resolution}."
+    return PlannedObject(o, asset, asset.path, OVERWRITE if overwrites else REUSE, reason, rule, overwrites=overwrites)
 
 
 def _users(o: PackageObject, package: Package) -> str:
     """Who needs an object, as the end of a sentence."""
     users = [p.path for p in package.objects if o.id in p.refs]
-    more = f" and {len(users) - SHOWN} more" if len(users) > SHOWN else ""
-    return f", needed by {', '.join(users[:SHOWN])}{more}" if users else ""
+    return f", needed by {_some(users)}" if users else ""
+
+
+def _some(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(paths[:SHOWN]) + more
 
 
 def _landing(c: Chosen, asset: Asset | None) -> tuple[str, str]:

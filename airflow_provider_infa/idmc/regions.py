@@ -7,6 +7,8 @@ edition). The login host serves only login and logout; the host for everything e
 
 from __future__ import annotations
 
+import re
+
 from airflow_provider_infa.idmc.errors import IdmcSettingsError
 
 DOMAIN = "informaticacloud.com"
@@ -53,3 +55,19 @@ def login_host(region: str) -> str:
         f"Unknown region {region!r}. Known PODs: {', '.join(PODS)}; known regions: {', '.join(regions)}. "
         "For any other login host leave the region empty and put the address into Host."
     )
+
+
+def cai_base(api_host: str) -> str:
+    """
+    Address of Application Integration that goes with an API host.
+
+    ``usw5.dm-us…`` has ``usw5-cai.dm-us…`` (publish logs of iics-cli, 2026, and other clients), the old PODs ``na1``
+    and ``na2`` have ``na1.ai.dm-us…`` (public scripts). An address, or a name of a single word, stands for both.
+
+    :param api_host: Scheme and host of the API.
+    """
+    scheme, _, host = api_host.partition("://")
+    first, dot, rest = host.partition(".")
+    if not dot or re.fullmatch(r"[\d.]+(:\d+)?|\[.*", host):
+        return api_host
+    return f"{scheme}://{first}.ai.{rest}" if re.fullmatch(r"na\d", first) else f"{scheme}://{first}-cai.{rest}"

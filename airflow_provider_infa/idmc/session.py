@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from airflow_provider_infa.idmc import errors
 from airflow_provider_infa.idmc.login import Login, send_login, send_logout
 from airflow_provider_infa.idmc.policy import Kind, Step, next_step
 from airflow_provider_infa.idmc.redaction import Redactor
+from airflow_provider_infa.idmc.regions import cai_base
 from airflow_provider_infa.idmc.settings import Settings
 from airflow_provider_infa.idmc.transport import (
     Download,
@@ -31,7 +33,42 @@ log = logging.getLogger(__name__)
 
 #: A call that had to log in so often without getting through is given up, even if other calls got through.
 RENEWALS = 5
-API_PATH = "/public/core/v3"
+
+
+class Api(Enum):
+    """
+    The interfaces of an org behind one session (Informatica's page "Session IDs": one id serves them all).
+
+    Each value is the name of the interface, its path, and the header that carries the session id.
+    """
+
+    V3 = ("v3", "/public/core/v3", "INFA-SESSION-ID")
+    V2 = ("v2", "/api/v2", "icSessionId")
+    #: Publishing of taskflows: on the API host itself, not below ``/saas``.
+    TASKFLOWS = ("taskflows", "/active-bpel", "INFA-SESSION-ID")
+    #: Publishing of Application Integration assets, which has a host of its own.
+    CAI = ("cai", "/active-bpel", "INFA-SESSION-ID")
+
+    @property
+    def path(self) -> str:
+        """Path of the interface."""
+        return self.value[1]
+
+    @property
+    def header(self) -> str:
+        """Header that carries the session id."""
+        return self.value[2]
+
+    def url(self, api_base: str, cai_url: str | None) -> str:
+        """
+        Address of the interface.
+
+        :param api_base: What the login named: the API host and ``/saas``.
+        :param cai_url: Host of Application Integration, if it can't be told from the API host.
+        """
+        host = api_base.removesuffix("/saas")
+        bases = {Api.TASKFLOWS: host, Api.CAI: cai_url or cai_base(host)}
+        return bases.get(self, api_base) + self.path
 
 
 class Session:
@@ -106,18 +143,27 @@ class Session:
             send_logout(self._transport, self.settings, login.session_id)
         self._transport.close()
 
-    def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+    def get_json(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        api: Api = Api.V3,
+        media_type: str = "application/json",
+    ) -> Any:
         """
         GET a JSON answer.
 
-        :param path: Path below ``/public/core/v3``.
+        :param path: Path below that of the interface.
         :param params: Query parameters.
+        :param api: The interface.
+        :param media_type: What kind of JSON to ask for.
         :raises IdmcError: The subclass tells what can be done about the failure.
         """
-        return self._call("GET", path, read_json, params=params)
+        return self._call("GET", path, read_json, params=params, api=api, accept=media_type)
 
     def get_text(self, path: str) -> str:
-        """GET a plain text answer. :param path: Path below ``/public/core/v3``."""
+        """GET a plain text answer. :param path: Path below that of version 3."""
         return self._call("GET", path, read_text)
 
     def post_json(
@@ -128,29 +174,43 @@ class Session:
         params: Mapping[str, str] | None = None,
         kind: Kind = Kind.REPEATABLE,
         read_timeout: float | None = None,
+        api: Api = Api.V3,
+        media_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """
         POST a JSON body.
 
-        :param path: Path below ``/public/core/v3``.
+        :param path: Path below that of the interface.
         :param body: Sent as JSON.
         :param params: Query parameters.
         :param kind: Whether the call may be repeated when its outcome is unknown.
         :param read_timeout: Seconds without a byte, if not those of the settings.
+        :param api: The interface.
+        :param media_type: What kind of JSON to send and to ask for.
+        :param headers: Further headers.
         :raises IdmcOutcomeUnknownError: For ``Kind.ONCE``, when the answer was lost.
         :raises IdmcError: The subclass tells what can be done about the failure.
         """
         data = json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
+        sent = {"Content-Type": media_type, **(headers or {})}
         return self._call(
-            "POST", path, read_json, params=params, kind=kind, read_timeout=read_timeout, body=lambda: (data, headers)
+            "POST",
+            path,
+            read_json,
+            params=params,
+            kind=kind,
+            body=lambda: (data, sent),
+            read_timeout=read_timeout,
+            api=api,
+            accept=media_type,
         )
 
     def download(self, path: str, target: Path) -> Download:
         """
         GET a ZIP file, streaming it to disk; a cut-off download starts again.
 
-        :param path: Path below ``/public/core/v3``.
+        :param path: Path below that of version 3.
         :param target: File to write. After an error it holds nothing of use.
         """
         return self._call("GET", path, read_zip_into(target), stream=True, accept="application/zip")
@@ -159,7 +219,7 @@ class Session:
         """
         POST a ZIP file as ``multipart/form-data``, streaming it from disk.
 
-        :param path: Path below ``/public/core/v3``.
+        :param path: Path below that of version 3.
         :param source: The file.
         :param field: Name of its part.
         :param params: Query parameters.
@@ -183,6 +243,7 @@ class Session:
         body: Callable[[], tuple[Any, dict[str, str]]] | None = None,
         stream: bool = False,
         read_timeout: float | None = None,
+        api: Api = Api.V3,
         accept: str = "application/json",
     ) -> T:
         used: Login | None = None
@@ -192,10 +253,10 @@ class Session:
             nonlocal used
             used = self.login()
             data, headers = body() if body else (None, {})
-            headers = {"INFA-SESSION-ID": used.session_id, "Accept": accept, **headers}
+            headers = {api.header: used.session_id, "Accept": accept, **headers}
             result = self._transport.send(
                 method,
-                used.api_base + API_PATH + path,
+                api.url(used.api_base, self.settings.cai_url) + path,
                 read,
                 params=params,
                 headers=headers,
@@ -227,7 +288,7 @@ class Session:
             if self._login is not None and self._login.given_up:
                 self._login = None
         try:
-            return self._persist(f"{method} {API_PATH}{path}", kind, attempt, renew, session_was_good)
+            return self._persist(f"{method} {api.path}{path}", kind, attempt, renew, session_was_good)
         except errors.IdmcAuthenticationError:
             if used is not None:
                 used.given_up = True
@@ -242,6 +303,13 @@ class Session:
         except errors.IdmcAuthenticationError as error:
             self._refused = error
             raise
+        expected = self.settings.expected_org
+        if expected and expected not in (login.org_name, login.org_id):
+            send_logout(self._transport, self.settings, login.session_id)
+            raise errors.IdmcWrongOrgError(
+                f"The login of {login.user!r} leads to org {login.org_name!r} ({login.org_id}), but the connection "
+                f"expects {expected!r}. Nothing else was sent. Correct the user or the expected organization."
+            )
         log.info("Logged in to org %s as %s.", login.org_name, login.user)
         return login
 

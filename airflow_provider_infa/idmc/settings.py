@@ -16,13 +16,17 @@ class Settings:
     """
     Everything a session needs to know before its first request.
 
-    :param login_url: Scheme and host of the login host, without a path, for example ``https://dm-us.informaticacloud.com``.
+    :param login_url: Scheme and host of the login host, without a path, for example
+        ``https://dm-us.informaticacloud.com``.
     :param username: User name in IDMC.
     :param password: Password; never part of ``repr``.
     :param verify: True checks the server's certificate, False does not, a path names the CA bundle to check with.
     :param connect_timeout: Seconds to wait for a connection.
     :param read_timeout: Seconds without a byte from the server after which an answer is given up.
     :param retry_timeout: Seconds for which a call that fails is tried again.
+    :param cai_url: Scheme and host of Application Integration, if it can't be told from the API host.
+    :param expected_org: Name or id of the org that the login must lead to; any if None.
+    :param protected: Whether imports into this org need an approved plan. Checked by who starts them, not here.
     """
 
     login_url: str
@@ -32,6 +36,9 @@ class Settings:
     connect_timeout: float = 10.0
     read_timeout: float = 120.0
     retry_timeout: float = 300.0
+    cai_url: str | None = None
+    expected_org: str | None = None
+    protected: bool = False
 
 
 def login_url(

@@ -31,6 +31,7 @@ class Wishes:
     :param runtime_environments: Name in the source org to name in the target org.
     :param connections: Name in the source org to name in the target org; connector type and version must be the same.
     :param projects: Project or folder path in the source org to that in the target org.
+    :param block_on_drift: Whether an asset that somebody else than the promoting user changed last is not overwritten.
     """
 
     default_conflict_resolution: str = "OVERWRITE"
@@ -39,6 +40,7 @@ class Wishes:
     runtime_environments: Mapping[str, str] = field(default_factory=dict)
     connections: Mapping[str, str] = field(default_factory=dict)
     projects: Mapping[str, str] = field(default_factory=dict)
+    block_on_drift: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def select(package: Package, wishes: Wishes) -> list[Chosen]:
     rules = _rules(package, wishes.conflict_resolutions)
     _check_projects(package, wishes.projects)
     return [
-        Chosen(o, _target_reference(o, wishes, rule), rule, o.id in covered, o.id in brought)
+        Chosen(o, target_reference(o, wishes, rule), rule, o.id in covered, o.id in brought)
         for o in _with_needed(package, covered)
         for rule in [rules.get(o.id, {})]
     ]
@@ -95,7 +97,7 @@ def is_root(o: PackageObject) -> bool:
     return "/" not in o.path or same_type(o.type, CONNECTION) or same_type(o.type, RUNTIME_ENVIRONMENT)
 
 
-def _target_reference(o: PackageObject, wishes: Wishes, rule: Mapping[str, Any]) -> dict[str, str]:
+def target_reference(o: PackageObject, wishes: Wishes, rule: Mapping[str, Any]) -> dict[str, str]:
     """What to look up in the target org for an object of the package."""
     if rule.get("targetObjectId"):
         return {"id": str(rule["targetObjectId"])}

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError
-from airflow_provider_infa.idmc.jobs import JobKind
+from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.operators.jobs import RECOMMENDED_OBJECTS, InfaJobOperator
 from airflow_provider_infa.storage import publish, temporary_file

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
-from airflow_provider_infa.idmc.errors import IdmcPackageError
-from airflow_provider_infa.idmc.jobs import JobKind
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPackageError
+from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.package import read_package
-from airflow_provider_infa.idmc.plan import BLOCKED, Plan, plan_import
+from airflow_provider_infa.idmc.plan import plan_import
+from airflow_provider_infa.idmc.plan_text import markdown
+from airflow_provider_infa.idmc.planned import BLOCKED, Plan
 from airflow_provider_infa.idmc.wishes import Wishes
 from airflow_provider_infa.operators.jobs import RECOMMENDED_OBJECTS, InfaJobOperator
 from airflow_provider_infa.storage import local_package
@@ -30,8 +33,11 @@ class InfaPlanImportOperator(BaseOperator):
     Changes nothing. The package is named by ``package_uri``, or by ``source_conn_id`` and ``export_job_id``.
 
     :param package_uri: Where the package is stored.
-    :param source_conn_id: Connection of the org that exported the package, to take it from there.
-    :param export_job_id: The export job there.
+    :param source_conn_id: Connection of the org that exported the package: to take it from there, and to name what the
+        package refers to without holding it.
+    :param export_job_id: The export job there, instead of ``package_uri``.
+    :param manifest: Release manifest, a YAML file: a path, or any that Airflow's object storage takes. What is
+        given as an argument as well wins over it.
     :param default_conflict_resolution: For assets that exist in the target: ``OVERWRITE`` or ``REUSE``.
     :param conflict_resolutions: Exceptions: id in the package, path or type code, to ``OVERWRITE``, ``REUSE`` or
         an object with any fields of IDMC's ``objectSpecification``.
@@ -39,15 +45,15 @@ class InfaPlanImportOperator(BaseOperator):
     :param runtime_environments: Name in the source org to name in the target org.
     :param connections: Name in the source org to name in the target org; connector type and version must be the same.
     :param projects: Project or folder path in the source org to that in the target org.
+    :param on_drift: What to do about assets that would be overwritten, and that somebody else than the promoting user
+        changed last: ``show`` them in the plan, or ``block``.
     :param on_blocked: What to do if something is in the way: ``fail``, with everything that is and the arguments that
         would help; ``skip`` the task, and so what follows; or ``warn``, and return the plan all the same.
     :param relax_checksum: Accept a package that was changed after the export.
     :param infa_conn_id: Airflow connection of the target org.
-    :return: The plan: ``version``, ``hash``, ``package``, ``target_org``, ``import_specification``, ``counts``,
-        ``objects`` (each with ``source``, ``target``, ``action`` and ``reason``) and ``missing`` and
-        ``warnings``. XComs
-        ``import_specification`` and ``package_sha256`` hold these two by themselves, so that
-        ``plan.output["import_specification"]`` is what it reads like.
+    :return: The plan, as ``docs/plan.md`` describes it. XComs ``import_specification``, ``package_sha256`` and ``hash``
+        hold these by themselves, so that ``plan.output["import_specification"]`` is what it reads like; ``markdown``
+        describes the plan for people.
     """
 
     template_fields: Sequence[str] = (
@@ -61,6 +67,8 @@ class InfaPlanImportOperator(BaseOperator):
         "runtime_environments",
         "connections",
         "projects",
+        "manifest",
+        "on_drift",
         "on_blocked",
         "relax_checksum",
     )
@@ -78,12 +86,14 @@ class InfaPlanImportOperator(BaseOperator):
         package_uri: str | None = None,
         source_conn_id: str | None = None,
         export_job_id: str | None = None,
-        default_conflict_resolution: str = "OVERWRITE",
+        manifest: str | None = None,
+        default_conflict_resolution: str | None = None,
         conflict_resolutions: Mapping[str, Any] | str | None = None,
         include_objects: Sequence[Any] | str | None = None,
         runtime_environments: Mapping[str, str] | str | None = None,
         connections: Mapping[str, str] | str | None = None,
         projects: Mapping[str, str] | str | None = None,
+        on_drift: str = "show",
         on_blocked: str = "fail",
         relax_checksum: bool | str = False,
         infa_conn_id: str = InfaHook.default_conn_name,
@@ -94,29 +104,26 @@ class InfaPlanImportOperator(BaseOperator):
         self.package_uri = package_uri
         self.source_conn_id = source_conn_id
         self.export_job_id = export_job_id
+        self.manifest = manifest
         self.default_conflict_resolution = default_conflict_resolution
         self.conflict_resolutions = conflict_resolutions
         self.include_objects = include_objects
         self.runtime_environments = runtime_environments
         self.connections = connections
         self.projects = projects
+        self.on_drift = on_drift
         self.on_blocked = on_blocked
         self.relax_checksum = relax_checksum
 
     def execute(self, context: Context) -> dict[str, Any]:
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
             on_blocked = arguments.choice(self.on_blocked, "on_blocked", ("fail", "skip", "warn"))
-            wishes = Wishes(
-                default_conflict_resolution=self.default_conflict_resolution,
-                conflict_resolutions=arguments.mapping(self.conflict_resolutions, "conflict_resolutions"),
-                include_objects=arguments.objects(self.include_objects, "include_objects"),
-                runtime_environments=arguments.names(self.runtime_environments, "runtime_environments"),
-                connections=arguments.names(self.connections, "connections"),
-                projects=arguments.names(self.projects, "projects"),
-            )
-            with _package_of(self) as path:
+            wishes = self._wishes(hook)
+            source_conn_id = arguments.text(self.source_conn_id)
+            with _package_of(self) as path, ExitStack() as stack:
+                source = stack.enter_context(InfaHook(source_conn_id)).get_conn() if source_conn_id else None
                 package = read_package(path, relax_checksum=arguments.flag(self.relax_checksum, "relax_checksum"))
-                plan = plan_import(hook.get_conn(), package, wishes)
+                plan = plan_import(hook.get_conn(), package, wishes, source=source)
             self._show(plan)
             if plan.blocked and on_blocked == "skip":
                 raise AirflowSkipException(f"{len(plan.blocked)} objects are blocked, nothing is promoted.")
@@ -126,7 +133,30 @@ class InfaPlanImportOperator(BaseOperator):
         # plan.output["..."] in a DAG means the XCom of that key, not a member of the returned value.
         context["ti"].xcom_push(key="import_specification", value=result["import_specification"])
         context["ti"].xcom_push(key="package_sha256", value=result["package"]["sha256"])
+        context["ti"].xcom_push(key="hash", value=result["hash"])
+        context["ti"].xcom_push(key="markdown", value=markdown(result))
         return result
+
+    def _wishes(self, hook: InfaHook) -> Wishes:
+        """What the arguments say, and the manifest where they say nothing."""
+        release = arguments.release(self.manifest)
+        login = hook.get_conn().login()
+        target = release.target(login.org_name, login.org_id)
+        return Wishes(
+            default_conflict_resolution=(
+                arguments.text(self.default_conflict_resolution) or release.default_conflict_resolution
+            ),
+            conflict_resolutions=(
+                release.conflict_resolutions | arguments.mapping(self.conflict_resolutions, "conflict_resolutions")
+            ),
+            include_objects=arguments.objects(self.include_objects, "include_objects"),
+            runtime_environments=(
+                target.runtime_environments | arguments.names(self.runtime_environments, "runtime_environments")
+            ),
+            connections=target.connections | arguments.names(self.connections, "connections"),
+            projects=target.projects | arguments.names(self.projects, "projects"),
+            block_on_drift=arguments.choice(self.on_drift, "on_drift", ("show", "block")) == "block",
+        )
 
     def _show(self, plan: Plan) -> None:
         counts = ", ".join(f"{number} {action}" for action, number in plan.counts.items() if number)
@@ -136,7 +166,8 @@ class InfaPlanImportOperator(BaseOperator):
         for warning in plan.warnings:
             self.log.info("%s", warning)
         for o in sorted(plan.objects, key=lambda o: o.action != BLOCKED):
-            self.log.info("%-10s %-12s %s: %s", o.action, o.source.type, o.source.path, o.reason)
+            why = " ".join(dict.fromkeys(filter(None, (o.reason, o.drift))))
+            self.log.info("%-10s %-12s %s: %s", o.action, o.source.type, o.source.path, why)
 
 
 class InfaUploadPackageOperator(BaseOperator):
@@ -213,41 +244,72 @@ class InfaStartImportOperator(InfaJobOperator):
 
     :param import_job_id: Import job id, from the upload.
     :param name: Name of the job in IDMC; by default made of DAG and run.
-    :param import_specification: What to import and how, from the plan, or IDMC's ``importSpecification``. Without it,
-        everything in the package is imported by IDMC's default rules.
+    :param plan: The plan to carry out: ``plan.output``. Right before the start it is made sure that the target org
+        still is what the plan assumed; if not, nothing is started and the differences are shown.
+    :param approval: What was decided about the plan: ``approve.output``. Necessary if the connection is protected.
+    :param import_specification: IDMC's ``importSpecification``, instead of a plan. Without either, everything in the
+        package is imported by IDMC's default rules.
     :param wait_for_completion: Wait until the job has ended, and fail if it failed.
     :param poll_interval: Seconds between two looks once the job has run for a while; 10 by default.
     :param timeout: Seconds to wait at most; an hour by default.
     :param fail_on_warning: Whether a job that ended with a warning failed; True by default.
+    :param fail_on_failure: Whether a failed job fails the task; False leaves the verdict to a sensor that follows.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the target org.
     :return: Import job id. After waiting, XCom ``result`` holds the job's summary, ``objects`` a row for each object.
     """
 
     kind = JobKind.IMPORT
-    template_fields: Sequence[str] = ("import_job_id", "import_specification", *InfaJobOperator.template_fields)
-    template_fields_renderers = {"import_specification": "json"}
+    template_fields: Sequence[str] = (
+        "import_job_id",
+        "import_specification",
+        "plan",
+        "approval",
+        "fail_on_failure",
+        *InfaJobOperator.template_fields,
+    )
+    template_fields_renderers = {"import_specification": "json", "plan": "json", "approval": "json"}
 
     def __init__(
         self,
         *,
         import_job_id: str,
         import_specification: Mapping[str, Any] | str | None = None,
+        plan: Mapping[str, Any] | str | None = None,
+        approval: Mapping[str, Any] | str | None = None,
         wait_for_completion: bool | str = False,
+        fail_on_failure: bool | str = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(wait_for_completion=wait_for_completion, **kwargs)
         self.import_job_id = import_job_id
         self.import_specification = import_specification
+        self.plan = plan
+        self.approval = approval
+        self.fail_on_failure = fail_on_failure
 
     def start(self, context: Context, hook: InfaHook, name: str) -> str:
         specification = arguments.mapping(self.import_specification, "import_specification")
-        self.log.info("importSpecification: %s", json.dumps(specification, ensure_ascii=False))
+        plan = arguments.mapping(self.plan, "plan")
+        arguments.flag(self.fail_on_failure, "fail_on_failure")
+        if plan and specification:
+            raise IdmcInputError("plan and import_specification exclude each other: the plan holds its own.")
+        shown = plan.get("import_specification") if plan else specification
+        self.log.info("importSpecification: %s", json.dumps(shown, ensure_ascii=False))
         job = hook.start_import(
-            arguments.text(self.import_job_id) or "", name=name, import_specification=specification or None
+            arguments.text(self.import_job_id) or "",
+            name=name,
+            import_specification=specification or None,
+            plan=plan or None,
+            approval=arguments.mapping(self.approval, "approval") or None,
         )
         self.log.info("Import job %s in org %s is %s.", job.id, hook.org_name, job.word)
         return job.id
+
+    def finish(self, context: Context, hook: InfaHook, job_id: str) -> Any:
+        if not arguments.flag(self.fail_on_failure, "fail_on_failure"):
+            return job_id
+        return super().finish(context, hook, job_id)
 
 
 def _package_of(operator: InfaPlanImportOperator | InfaUploadPackageOperator) -> Any:

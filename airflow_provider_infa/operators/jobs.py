@@ -11,8 +11,15 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
-from airflow_provider_infa.idmc.jobs import JobKind
-from airflow_provider_infa.waiting import conclude, failing_for_good, job_of_event, say_not_cancelled, wait_for_job
+from airflow_provider_infa.idmc.models import JobKind
+from airflow_provider_infa.waiting import (
+    conclude,
+    deadline_after,
+    failing_for_good,
+    job_of_event,
+    say_not_cancelled,
+    wait_for_job,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -25,7 +32,8 @@ class InfaJobOperator(BaseOperator):
     """
     Start a job, and wait for it if asked to.
 
-    Subclasses implement :meth:`start`; what it needs besides the job is theirs.
+    Subclasses implement :meth:`start`, and :meth:`finish` if more is to be done when the job has ended; what these
+    need besides the job is theirs.
 
     :param name: Name of the job in IDMC; by default made of DAG and run.
     :param wait_for_completion: Wait until the job has ended, and fail if it failed.
@@ -81,7 +89,7 @@ class InfaJobOperator(BaseOperator):
         """
         raise TypeError(f"{type(self).__name__} does not say how to start its job.")
 
-    def execute(self, context: Context) -> str | None:
+    def execute(self, context: Context) -> Any:
         with self._failing(), InfaHook(self.infa_conn_id) as hook:
             # All arguments are read before anything is sent: a slip in one must not leave a job behind.
             waits = arguments.flag(self.wait_for_completion, "wait_for_completion")
@@ -97,15 +105,29 @@ class InfaJobOperator(BaseOperator):
                 self.kind,
                 self._job_id,
                 poll_interval=poll_interval,
-                timeout=timeout,
+                deadline=deadline_after(timeout, self.execution_timeout),
                 deferrable=self.deferrable,
             )
-            return self._conclude(context, hook, self._job_id)
+            return self.finish(context, hook, self._job_id)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after the deferral."""
         with self._failing(), InfaHook(self.infa_conn_id) as hook:
-            return self._conclude(context, hook, job_of_event(event, self.kind))
+            return self.finish(context, hook, job_of_event(event, self.kind))
+
+    def finish(self, context: Context, hook: InfaHook, job_id: str) -> Any:
+        """
+        Do what is to be done when the job has ended: tell how, and fail if that is a failure.
+
+        :param context: Of the task.
+        :param hook: Hook of the org.
+        :param job_id: Id of the job.
+        :return: What the task returns.
+        """
+        warning = arguments.flag(self.fail_on_warning, "fail_on_warning")
+        summary = conclude(context, hook, self.kind, job_id, fail_on_warning=warning)
+        context["ti"].xcom_push(key="result", value=summary)
+        return job_id
 
     def on_kill(self) -> None:
         """Cancels nothing: IDMC has no call for it."""
@@ -113,12 +135,6 @@ class InfaJobOperator(BaseOperator):
 
     def _failing(self) -> AbstractContextManager[None]:
         return failing_for_good(job_is_retried=self.retry_starts_another)
-
-    def _conclude(self, context: Context, hook: InfaHook, job_id: str) -> str:
-        warning = arguments.flag(self.fail_on_warning, "fail_on_warning")
-        summary = conclude(context, hook, self.kind, job_id, fail_on_warning=warning)
-        context["ti"].xcom_push(key="result", value=summary)
-        return job_id
 
 
 def _name(context: Context) -> str:

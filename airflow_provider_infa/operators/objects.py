@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,8 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError
+from airflow_provider_infa.idmc.models import Asset
+from airflow_provider_infa.idmc.release import Release, find_objects
 from airflow_provider_infa.storage import write_rows
 from airflow_provider_infa.waiting import failing_for_good
 
@@ -37,6 +39,8 @@ class InfaListObjectsOperator(BaseOperator):
     :param updated_before: Changed before this moment, for example ``{{ data_interval_end }}``.
     :param updated_by: User who changed it last.
     :param query: A filter in IDMC's own words, appended as it stands.
+    :param manifest: List what a release manifest names instead: a YAML file, by a path or any that Airflow's object
+        storage takes. Excludes all filters above.
     :param limit: List so many at most.
     :param batch_size: Return a list of lists of so many rows each, for ``.expand()``. IDMC recommends at most 1,000
         objects in one export.
@@ -55,6 +59,7 @@ class InfaListObjectsOperator(BaseOperator):
         "updated_before",
         "updated_by",
         "query",
+        "manifest",
         "limit",
         "batch_size",
         "full_rows",
@@ -72,6 +77,7 @@ class InfaListObjectsOperator(BaseOperator):
         updated_before: datetime | str | None = None,
         updated_by: str | None = None,
         query: str | None = None,
+        manifest: str | None = None,
         limit: int | str | None = None,
         batch_size: int | str | None = None,
         full_rows: bool | str = False,
@@ -88,6 +94,7 @@ class InfaListObjectsOperator(BaseOperator):
         self.updated_before = updated_before
         self.updated_by = updated_by
         self.query = query
+        self.manifest = manifest
         self.limit = limit
         self.batch_size = batch_size
         self.full_rows = full_rows
@@ -99,16 +106,7 @@ class InfaListObjectsOperator(BaseOperator):
             output_uri = arguments.text(self.output_uri)
             if output_uri and batch_size:
                 raise IdmcInputError("batch_size and output_uri exclude each other: a file can't be mapped over.")
-            assets = hook.list_objects(
-                types=self._types(),
-                location=arguments.text(self.location),
-                tag=arguments.text(self.tag),
-                updated_after=_moment(self.updated_after),
-                updated_before=_moment(self.updated_before),
-                updated_by=arguments.text(self.updated_by),
-                query=arguments.text(self.query),
-                limit=arguments.number(self.limit, "limit"),
-            )
+            assets = self._find(hook)
             if output_uri:
                 count = write_rows((asset.row(full=True) for asset in assets), output_uri)
                 self.log.info("Found %d objects in org %s, written to %s.", count, hook.org_name, output_uri)
@@ -124,6 +122,24 @@ class InfaListObjectsOperator(BaseOperator):
         if batch_size:
             return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
         return rows
+
+    def _find(self, hook: InfaHook) -> Iterator[Asset]:
+        filters: dict[str, Any] = {
+            "types": self._types(),
+            "location": arguments.text(self.location),
+            "tag": arguments.text(self.tag),
+            "updated_after": _moment(self.updated_after),
+            "updated_before": _moment(self.updated_before),
+            "updated_by": arguments.text(self.updated_by),
+            "query": arguments.text(self.query),
+        }
+        limit = arguments.number(self.limit, "limit")
+        release = arguments.release(self.manifest)
+        if release == Release():
+            return hook.list_objects(**filters, limit=limit)
+        if used := [name for name, value in filters.items() if value]:
+            raise IdmcInputError(f"manifest and {', '.join(used)} exclude each other: the manifest says what to list.")
+        return islice(find_objects(hook.get_conn(), release), limit)
 
     def _types(self) -> list[str]:
         types = self.types

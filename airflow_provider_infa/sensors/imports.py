@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_infa.idmc.jobs import JobKind
+from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.sensors.jobs import InfaJobSensor
 
 

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcTimeoutError
-from airflow_provider_infa.idmc.jobs import JobKind
+from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.waiting import conclude, deadline_after, defer, failing_for_good, job_of_event
 
 if TYPE_CHECKING:

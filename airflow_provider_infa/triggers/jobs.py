@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_infa.hooks.connection import settings_of
 from airflow_provider_infa.idmc.errors import IdmcError
-from airflow_provider_infa.idmc.jobs import JobKind
+from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.policy import growing_delay, next_poll
 from airflow_provider_infa.triggers.poller import Poller
 

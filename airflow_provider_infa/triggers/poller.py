@@ -6,8 +6,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from airflow_provider_infa.idmc.jobs import JobKind, get_job
-from airflow_provider_infa.idmc.models import Job
+from airflow_provider_infa.idmc.jobs import get_job
+from airflow_provider_infa.idmc.models import Job, JobKind
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.settings import Settings
 

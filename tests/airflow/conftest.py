@@ -244,7 +244,8 @@ class Promotion:
     def plan(self, path: Path) -> dict[str, Any]:
         from airflow_provider_infa.hooks.infa import InfaHook
         from airflow_provider_infa.idmc.package import read_package
-        from airflow_provider_infa.idmc.plan import Wishes, plan_import
+        from airflow_provider_infa.idmc.plan import plan_import
+        from airflow_provider_infa.idmc.wishes import Wishes
 
         with InfaHook("infa_test") as hook:
             return plan_import(hook.get_conn(), read_package(path), Wishes(**NAMES)).to_json()

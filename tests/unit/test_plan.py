@@ -12,8 +12,10 @@ import requests_mock
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPlanBlockedError
 from airflow_provider_infa.idmc.imports import check_specification
 from airflow_provider_infa.idmc.package import Package
-from airflow_provider_infa.idmc.plan import Plan, PlannedObject, Wishes, plan_import
+from airflow_provider_infa.idmc.plan import plan_import
+from airflow_provider_infa.idmc.planned import Plan, PlannedObject
 from airflow_provider_infa.idmc.session import Session
+from airflow_provider_infa.idmc.wishes import Wishes
 
 from .idmc_doubles import ORG, ORG_ID, V3
 from .idmc_packages import Packed, package_of

@@ -17,14 +17,16 @@ import pytest
 from airflow_provider_infa.idmc import errors
 from airflow_provider_infa.idmc.exports import download_package, get_export_log, start_export
 from airflow_provider_infa.idmc.imports import get_import_log, start_import, upload_package
-from airflow_provider_infa.idmc.jobs import JobKind, check_outcome, get_job, wait
+from airflow_provider_infa.idmc.jobs import check_outcome, get_job, wait
 from airflow_provider_infa.idmc.lookup import lookup
-from airflow_provider_infa.idmc.models import Job
+from airflow_provider_infa.idmc.models import Job, JobKind
 from airflow_provider_infa.idmc.objects import list_objects, references
 from airflow_provider_infa.idmc.package import read_package
-from airflow_provider_infa.idmc.plan import Plan, Wishes, plan_import
+from airflow_provider_infa.idmc.plan import plan_import
+from airflow_provider_infa.idmc.planned import Plan
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.settings import Settings
+from airflow_provider_infa.idmc.wishes import Wishes
 from airflow_provider_infa.simulator import Simulator
 
 Connect = Callable[..., Session]

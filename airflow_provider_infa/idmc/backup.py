@@ -1,0 +1,123 @@
+"""What a backup holds besides its package: what an import that is to be undone would have left behind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from airflow_provider_infa.idmc.errors import IdmcError, IdmcInputError, IdmcPackageError
+from airflow_provider_infa.idmc.lookup import lookup
+from airflow_provider_infa.idmc.models import Asset, same_type
+from airflow_provider_infa.idmc.objects import list_objects
+from airflow_provider_infa.idmc.package import Package
+from airflow_provider_infa.idmc.planned import CREATE
+from airflow_provider_infa.idmc.publish import is_publishable
+from airflow_provider_infa.idmc.schedules import schedule_of
+from airflow_provider_infa.idmc.session import Session
+
+log = logging.getLogger(__name__)
+
+#: Version of the description's layout.
+VERSION = 1
+MANIFEST, PACKAGE = "backup.json", "package.zip"
+
+
+def describe(session: Session, plan: Mapping[str, Any], package: Package) -> dict[str, Any]:
+    """
+    Describe a backup: what it holds, what no package carries, and what the import would create.
+
+    :param session: Session with the target org.
+    :param plan: The plan of the import.
+    :param package: The package with what the import would overwrite.
+    :raises IdmcPackageError: If the package lacks any of that.
+    """
+    rows = [row["target"] for row in plan["objects"] if row["overwrites"]]
+    held = {o.id for o in package.objects}
+    if lacking := [f"{row['type']} {row['path']}" for row in rows if row["id"] not in held]:
+        raise IdmcPackageError(f"The backup of org {plan['target_org']['name']} lacks {', '.join(lacking)}.")
+    published = _published(session, rows)
+    return {
+        "version": VERSION,
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "org": plan["target_org"],
+        "plan_hash": plan["hash"],
+        "package": {"sha256": package.sha256, "size": package.size},
+        "objects": [
+            {**row, "schedule": _schedule_name(session, row), "published": row["id"] in published} for row in rows
+        ],
+        "created": created(plan),
+    }
+
+
+def created(plan: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What an import creates, by path and type. :param plan: Its plan."""
+    rows = [row["target"] for row in plan["objects"] if row["action"] == CREATE]
+    return [{"path": row["path"], "type": row["type"]} for row in rows]
+
+
+def check_backup(data: Any, uri: str) -> dict[str, Any]:
+    """
+    Check that a value describes a backup of this version.
+
+    :param data: What the file held.
+    :param uri: Where the backup is, for messages.
+    :raises IdmcInputError: If it does not.
+    """
+    if not isinstance(data, Mapping) or not {"org", "objects", "package", "created"} <= data.keys():
+        raise IdmcInputError(f"{uri} holds no backup: its {MANIFEST} is another file.")
+    if data.get("version") != VERSION:
+        raise IdmcInputError(f"The backup {uri} has version {data.get('version')!r}, this is version {VERSION}.")
+    return dict(data)
+
+
+def existing(session: Session, rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Those of the objects that the org has. :param session: Session with the org. :param rows: Path and type."""
+    refs = [{"path": row["path"], "type": row["type"]} for row in rows]
+    return [asset.row() for asset in lookup(session, refs, ignore_missing=True) if asset]
+
+
+def changed_since(session: Session, backup: Mapping[str, Any], end_time: str | None, user: str) -> list[str]:
+    """
+    Objects of a backup that somebody else changed after the import that is to be undone, as sentences.
+
+    :param session: Session with the org.
+    :param backup: The backup.
+    :param end_time: When that import ended, as IDMC writes it.
+    :param user: Who imported.
+    """
+    refs = [{"path": row["path"], "type": row["type"]} for row in backup["objects"]]
+    found: Iterable[Asset | None] = lookup(session, refs, ignore_missing=True)
+    return [
+        f"{a.type} {a.path}: {a.updated_by} changed it at {a.update_time}."
+        for a in found
+        if a and a.updated_by != user and end_time and (a.update_time or "")[:19] > end_time[:19]
+    ]
+
+
+def _schedule_name(session: Session, row: Mapping[str, Any]) -> str | None:
+    if not same_type(row["type"], "MTT"):
+        return None
+    try:
+        schedule = schedule_of(session, row["id"])
+    except IdmcError as error:
+        if error.transient:
+            raise
+        log.warning("The schedule of %s is not part of the backup: %s", row["path"], error)
+        return None
+    return schedule.name if schedule else None
+
+
+def _published(session: Session, rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Ids of what is published now."""
+    places = {(row["path"].rpartition("/")[0], row["type"]) for row in rows if is_publishable(row["type"])}
+    assets = (a for place, type in sorted(places) for a in list_objects(session, location=place, types=type))
+    return {asset.id for asset in assets if _is_published(asset)}
+
+
+def _is_published(asset: Asset) -> bool:
+    """Fields from Informatica's page "Objects"; the status was seen by clients only."""
+    attributes = asset.custom_attributes or {}
+    status = attributes.get("publicationStatus")
+    return str(status).lower() == "published" if status else bool(attributes.get("publishedBy"))

@@ -1,0 +1,75 @@
+"""A plan as Markdown, for the people who decide about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from airflow_provider_infa.idmc.planned import BLOCKED, CREATE, MAP, OVERWRITE, REUSE
+
+#: Objects shown of each kind; the rest is counted.
+SHOWN = 25
+_HEADINGS = {
+    BLOCKED: "Blocked",
+    OVERWRITE: "Overwritten",
+    CREATE: "Created",
+    MAP: "Mapped to something else",
+    REUSE: "Left as they are",
+}
+#: What is shown without being asked for: what the import leaves alone is only counted.
+_FOLDED = (REUSE,)
+
+
+def markdown(plan: Mapping[str, Any]) -> str:
+    """
+    Describe a plan: counts on top, what is in the way first, long lists cut short.
+
+    :param plan: The plan as JSON.
+    """
+    return "\n".join(_lines(plan))
+
+
+def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
+    package, org = plan["package"], plan["target_org"]
+    source = _text(package["source_org_name"] or package["source_org_id"] or "an unknown org")
+    yield f"**{source} → {_text(org['name'])}**, {len(plan['objects'])} objects, as {_text(plan['user'])}."
+    yield ""
+    yield "| " + " | ".join(_HEADINGS.values()) + " |"
+    yield "|" + " --- |" * len(_HEADINGS)
+    yield "| " + " | ".join(str(plan["counts"][action]) for action in _HEADINGS) + " |"
+    yield ""
+    for warning in plan["warnings"]:
+        yield f"- ⚠ {_text(warning)}"
+    yield from _paths("Changed there by others since the last promotion", plan["drift"])
+    yield from _paths("Arrive without a schedule", plan["unscheduled"])
+    yield from _paths("New connections without a password", plan["without_password"])
+    for action, heading in _HEADINGS.items():
+        rows = [row for row in plan["objects"] if row["action"] == action]
+        if rows and action not in _FOLDED:
+            yield f"\n**{heading}** ({len(rows)})\n"
+            yield from _shortened([_row(row) for row in rows])
+    yield ""
+    yield f"Plan `{plan['hash']}`, package SHA-256 `{package['sha256']}`."
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    source, target = row["source"], row["target"]
+    moved = f" → {_text(target['path'])}" if target["path"] != source["path"] else ""
+    why = " ".join(filter(None, [row["reason"] if row["action"] == BLOCKED else None, row["drift"]]))
+    return f"- {_text(source['type'])} {_text(source['path'])}{moved}{f': {_text(why)}' if why else ''}"
+
+
+def _paths(heading: str, paths: Iterable[str]) -> Iterator[str]:
+    if names := [_text(path) for path in paths]:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        yield f"- {heading}: {', '.join(names[:SHOWN])}{more}"
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    return lines[:SHOWN] + ([f"- … and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else [])
+
+
+def _text(text: str) -> str:
+    """A text in which no name of an asset can be taken for Markdown or HTML."""
+    line = " ".join(str(text).split())
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~" else c for c in line)

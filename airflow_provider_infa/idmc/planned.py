@@ -1,0 +1,204 @@
+"""A plan: what an import would do to the target org, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPlanBlockedError
+from airflow_provider_infa.idmc.models import CONNECTION, SCHEDULABLE, Asset, same_type
+from airflow_provider_infa.idmc.package import Package, PackageObject
+
+#: Version of the plan's layout, raised when a reader of plans has to change.
+VERSION = 1
+CREATE, OVERWRITE, REUSE, MAP, BLOCKED = ACTIONS = ("create", "overwrite", "reuse", "map", "blocked")
+#: Dependents named in a reason.
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class PlannedObject:
+    """
+    What would happen to one object.
+
+    :param source: The object in the package; of one that something in the package needs, that in the source org.
+    :param target: What stands in its place in the target org; None if nothing does.
+    :param target_path: Path in the target org.
+    :param action: One of ``create``, ``overwrite``, ``reuse``, ``map``, ``blocked``.
+    :param reason: Why, for people.
+    :param specification: Its entry in IDMC's ``objectSpecification``, without the id.
+    :param argument: For what the target lacks, the argument that maps it to something else.
+    :param overwrites: Whether the import replaces what stands in the target org.
+    :param drift: If somebody else than the promoting user changed last what would be overwritten: who and when.
+    """
+
+    source: PackageObject
+    target: Asset | None
+    target_path: str
+    action: str
+    reason: str
+    specification: Mapping[str, Any] = field(default_factory=dict)
+    argument: str | None = None
+    overwrites: bool = False
+    drift: str | None = None
+
+    @property
+    def target_id(self) -> str | None:
+        """Id in the target org; None if it does not exist there."""
+        return self.target.id if self.target else None
+
+    def row(self) -> dict[str, Any]:
+        """Plain JSON."""
+        target = self.target
+        return {
+            "source": {"id": self.source.id, "path": self.source.path, "type": self.source.type},
+            "target": {
+                "id": self.target_id,
+                "path": self.target_path,
+                "type": target.type if target else self.source.type,
+                "updated_by": target.updated_by if target else None,
+                "update_time": target.update_time if target else None,
+            },
+            "action": self.action,
+            "overwrites": self.overwrites,
+            "reason": self.reason,
+            "drift": self.drift,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    A plan, bound to one package and one target org.
+
+    :param package: The package.
+    :param org_id: Id of the target org.
+    :param org_name: Name of the target org.
+    :param user: The promoting user: who is logged in to the target org.
+    :param objects: What would happen to each object, in the package's order.
+    :param import_specification: What the start of the import has to send.
+    :param warnings: Names in the wishes that concern nothing in the package: a slip, or of use for another package.
+    """
+
+    package: Package
+    org_id: str
+    org_name: str
+    user: str
+    objects: tuple[PlannedObject, ...]
+    import_specification: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def blocked(self) -> tuple[PlannedObject, ...]:
+        """The obstacles."""
+        return tuple(o for o in self.objects if o.action == BLOCKED)
+
+    @property
+    def missing(self) -> tuple[PlannedObject, ...]:
+        """What the target lacks and could have under another name: obstacles, and connections to be created."""
+        return tuple(o for o in self.objects if o.argument)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of objects for each action, zeros included."""
+        counts = Counter(o.action for o in self.objects)
+        return {action: counts[action] for action in ACTIONS}
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain JSON, described in ``docs/plan.md``; its hash is that of :func:`hash_of`."""
+        plan: dict[str, Any] = {
+            "version": VERSION,
+            "package": {
+                "sha256": self.package.sha256,
+                "size": self.package.size,
+                "name": self.package.name,
+                "source_org_id": self.package.source_org_id,
+                "source_org_name": self.package.source_org_name,
+            },
+            "target_org": {"id": self.org_id, "name": self.org_name},
+            "user": self.user,
+            "import_specification": self.import_specification,
+            "counts": self.counts,
+            "objects": [o.row() for o in self.objects],
+            "missing": [
+                {"type": o.source.type, "name": o.source.path, "reason": o.reason, "argument": o.argument}
+                for o in self.missing
+            ],
+            "drift": [o.target_path for o in self.objects if o.drift],
+            "unscheduled": [o.target_path for o in self._arriving if o.source.type.upper() in SCHEDULABLE],
+            "without_password": [
+                o.target_path for o in self.objects if o.action == CREATE and same_type(o.source.type, CONNECTION)
+            ],
+            "warnings": list(self.warnings),
+        }
+        return {"version": plan.pop("version"), "hash": hash_of(plan), **plan}
+
+    @property
+    def _arriving(self) -> tuple[PlannedObject, ...]:
+        """What the import brings, instead of leaving what is there."""
+        return tuple(o for o in self.objects if o.action == CREATE or o.overwrites)
+
+    def check(self) -> None:
+        """
+        Refuse a plan that can't succeed.
+
+        :raises IdmcPlanBlockedError: Naming everything that is missing and the argument that maps it.
+        """
+        if self.blocked:
+            lines = [
+                f"The import into org {self.org_name} can't succeed: {len(self.blocked)} of {len(self.objects)} "
+                "objects are blocked. Nothing was uploaded."
+            ]
+            for o in self.blocked:
+                lines.append(f"  {o.source.type} {o.source.path}: {o.reason} Set {o.argument}")
+            if noted := [o for o in self.missing if o.action != BLOCKED]:
+                lines.append("Not in the way, but missing as well:")
+                lines += [f"  {o.source.type} {o.source.path}: {o.reason} Or set {o.argument}" for o in noted]
+            lines += self.warnings
+            raise IdmcPlanBlockedError("\n".join(lines))
+
+
+def hash_of(plan: Mapping[str, Any]) -> str:
+    """
+    Hash over what a plan sends and what it assumes of the target org. Wording does not change it.
+
+    :param plan: The plan as JSON.
+    """
+    promise = {
+        "package": plan["package"]["sha256"],
+        "target_org": plan["target_org"]["id"],
+        "import_specification": plan["import_specification"],
+        "objects": [_promised(row) for row in plan["objects"]],
+    }
+    return hashlib.sha256(json.dumps(promise, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _promised(row: Mapping[str, Any]) -> list[Any]:
+    target = row["target"]
+    # Only of what is overwritten does it matter who changed it and when.
+    state = [target["updated_by"], target["update_time"]] if row["overwrites"] else []
+    return [row["source"]["id"], target["id"], target["path"], row["action"], *state]
+
+
+def check_plan(plan: Any) -> dict[str, Any]:
+    """
+    Check that a value is a plan of this version, and unchanged since it was made.
+
+    :param plan: What a task handed on.
+    :raises IdmcInputError: If it is something else.
+    """
+    if not isinstance(plan, Mapping) or not {"hash", "objects", "import_specification"} <= plan.keys():
+        raise IdmcInputError("plan must be what InfaPlanImportOperator returns: plan.output.")
+    if plan.get("version") != VERSION:
+        raise IdmcInputError(f"The plan has version {plan.get('version')!r}, this is version {VERSION}: plan again.")
+    try:
+        actual = hash_of(plan)
+    except (KeyError, TypeError) as error:
+        raise IdmcInputError(f"The plan is damaged ({type(error).__name__}: {error}): plan again.") from None
+    if actual != plan["hash"]:
+        raise IdmcInputError("The plan was changed after it was made: its content does not match its hash. Plan again.")
+    return dict(plan)

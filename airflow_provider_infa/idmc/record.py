@@ -1,0 +1,128 @@
+"""The audit record of a promotion: one JSON document that says who had what imported where, and what became of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_infa.idmc.models import Job
+
+#: Version of the record's layout.
+VERSION = 1
+PROMOTED, REJECTED, ROLLED_BACK, FAILED = "promoted", "rejected", "rolled back", "failed"
+
+
+def state_of(
+    approval: Mapping[str, Any] | None, verified: Sequence[Any] | None, restored: Mapping[str, Any] | None
+) -> str:
+    """How a promotion ended, by what its steps returned; a step that did not run returned nothing."""
+    if approval and not approval.get("approved"):
+        return REJECTED
+    if verified is not None:
+        return PROMOTED
+    return ROLLED_BACK if restored else FAILED
+
+
+def record_of(
+    plan: Mapping[str, Any],
+    *,
+    approval: Mapping[str, Any] | None,
+    backup_uri: str | None,
+    job: Job | None,
+    published: Sequence[Mapping[str, Any]] | None,
+    verified: Sequence[Mapping[str, Any]] | None,
+    restored: Mapping[str, Any] | None,
+    **more: Any,
+) -> dict[str, Any]:
+    """
+    Put together what is known of a promotion. The layout is described in ``docs/promote.md``.
+
+    :param plan: Its plan.
+    :param approval: What was decided about it.
+    :param backup_uri: Where its backup is.
+    :param job: The import job, with its objects.
+    :param published: What publishing returned.
+    :param verified: What verifying returned.
+    :param restored: What the rollback returned.
+    :param more: Further members.
+    """
+    package = plan["package"]
+    results = {result.id: result for result in (job.objects if job else None) or ()}
+    ids = {(row["path"], row["type"]): row["new_id"] for row in verified or ()}
+    objects = []
+    for row in plan["objects"]:
+        target, result = row["target"], results.get(row["source"]["id"])
+        objects.append(
+            {
+                "path": target["path"],
+                "type": target["type"],
+                "planned": row["action"],
+                "done": result.done if result else None,
+                "state": result.word if result else None,
+                "message": result.message if result else None,
+                "source_id": row["source"]["id"],
+                "old_id": target["id"],
+                "new_id": ids.get((target["path"], target["type"])),
+            }
+        )
+    return {
+        "version": VERSION,
+        "state": state_of(approval, verified, restored),
+        "plan_hash": plan["hash"],
+        "source_org": {"id": package["source_org_id"], "name": package["source_org_name"]},
+        "target_org": plan["target_org"],
+        "user": plan["user"],
+        "package_sha256": package["sha256"],
+        "approval": approval,
+        "backup_uri": backup_uri,
+        "import_job": None
+        if job is None
+        else {
+            "id": job.id,
+            "state": job.word,
+            "message": job.message,
+            "start_time": job.start_time,
+            "end_time": job.end_time,
+        },
+        "objects": objects,
+        "published": list(published or ()),
+        "rollback": restored,
+        "recorded_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **more,
+    }
+
+
+def short_form(record: Mapping[str, Any], record_uri: str | None) -> dict[str, Any]:
+    """
+    What an asset event tells of a promotion.
+
+    :param record: The record.
+    :param record_uri: Where it is stored.
+    """
+    approval, job = record["approval"] or {}, record["import_job"] or {}
+    return {
+        "state": record["state"],
+        "plan_hash": record["plan_hash"],
+        "source_org": record["source_org"]["name"],
+        "target_org": record["target_org"]["name"],
+        "approved_by": approval.get("by"),
+        "import_job_id": job.get("id"),
+        "package_sha256": record["package_sha256"],
+        "counts": dict(Counter(o["planned"] for o in record["objects"])),
+        "record_uri": record_uri,
+    }
+
+
+def asset_uris(plan: Mapping[str, Any]) -> Iterator[str]:
+    """
+    ``infa://<org>/<project>`` for each project in the target org that the import created or overwrote something in.
+
+    :param plan: The plan.
+    """
+    org = quote(plan["target_org"]["name"], safe="")
+    rows = (row for row in plan["objects"] if row["overwrites"] or row["action"] == "create")
+    projects = (row["target"]["path"].partition("/") for row in rows)
+    yield from dict.fromkeys(f"infa://{org}/{quote(project, safe='')}" for project, slash, _ in projects if slash)

@@ -1,0 +1,72 @@
+"""A person decides about a plan. Needs Airflow 3.1 or newer and its standard provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+
+from airflow_provider_infa import arguments
+from airflow_provider_infa.idmc.approval import approval_of
+from airflow_provider_infa.idmc.plan_text import markdown
+from airflow_provider_infa.idmc.planned import check_plan
+from airflow_provider_infa.waiting import failing_for_good
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class InfaApprovePlanOperator(ApprovalOperator):
+    """
+    Have a person approve or reject a plan in the Airflow UI.
+
+    The form shows the plan. What is approved is that plan and no other: its hash is part of the answer, and
+    :class:`~airflow_provider_infa.operators.imports.InfaStartImportOperator` refuses another one. A rejection skips
+    this task and what follows.
+
+    :param plan: The plan: ``plan.output``.
+    :param subject: Headline of the form; by default it names the org and the number of objects.
+    :param body: Text of the form in Markdown; by default the plan. Further arguments are those of Airflow's own
+        ``ApprovalOperator``, for example ``response_timeout``, ``assigned_users`` and ``notifiers``.
+    :return: ``{approved, plan_hash, by, at}``, also when the task is skipped.
+    """
+
+    template_fields: Sequence[str] = ("plan", *ApprovalOperator.template_fields)
+    template_fields_renderers = {"plan": "json", "body": "md"}
+
+    def __init__(
+        self, *, plan: Mapping[str, Any] | str, subject: str = "", body: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(subject=subject, body=body, **kwargs)
+        self.plan = plan
+
+    def execute(self, context: Context) -> Any:
+        with failing_for_good():
+            plan = check_plan(arguments.mapping(self.plan, "plan"))
+        self.subject = self.subject or f"Import {len(plan['objects'])} objects into {plan['target_org']['name']}?"
+        self.body = self.body or markdown(plan)
+        # The plan task may be run again while somebody thinks about this one; the decision is about what was shown.
+        context["ti"].xcom_push(key="plan_hash", value=plan["hash"])
+        self.log.info("Waiting for a decision about plan %s.", plan["hash"])
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the decision."""
+        # Not ApprovalOperator's own: that skips every task right behind this one, also one that records the rejection.
+        answer = HITLOperator.execute_complete(self, context, event)
+        ti = context["ti"]
+        user = answer.get("responded_by_user") or {}
+        at = answer.get("responded_at")
+        decision = approval_of(
+            plan_hash=ti.xcom_pull(task_ids=self.task_id, key="plan_hash", map_indexes=ti.map_index),
+            by=user.get("name") or user.get("id") or "nobody: the response timeout decided",
+            approved=answer["chosen_options"] == [self.APPROVE],
+            at=at.isoformat() if hasattr(at, "isoformat") else at,
+        )
+        if decision["approved"]:
+            self.log.info("Approved by %s: plan %s.", decision["by"], decision["plan_hash"])
+            return decision
+        ti.xcom_push(key="return_value", value=decision)
+        raise AirflowSkipException(f"Rejected by {decision['by']}: nothing is imported.")

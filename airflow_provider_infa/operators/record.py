@@ -1,0 +1,126 @@
+"""The audit record of a promotion, and the asset event by which the next one can be scheduled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, AssetAlias, BaseOperator
+
+from airflow_provider_infa import arguments
+from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.planned import check_plan
+from airflow_provider_infa.idmc.record import PROMOTED, asset_uris, record_of, short_form
+from airflow_provider_infa.storage import join, write_text
+from airflow_provider_infa.waiting import failing_for_good
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+#: The alias under which promotions announce the assets that they changed.
+ALIAS = "infa_promotions"
+
+
+class InfaRecordPromotionOperator(BaseOperator):
+    """
+    Write down how a promotion ended: one JSON document with the approver, plan hash, orgs, package, jobs, times, and
+    what became of each object. Beside it goes the log of the import job.
+
+    A promotion that went well also makes an Airflow asset event for each project that it changed,
+    ``infa://<org>/<project>``, with the short form as extra: a DAG with ``schedule=[Asset("infa://ACME_TEST/Sales")]``
+    runs after it.
+
+    All arguments but ``plan`` are what the steps of that name returned, or None if they did not run. Without a plan
+    there was no promotion, and the task is skipped.
+
+    :param plan: The plan.
+    :param approval: What was decided about it.
+    :param backup_uri: Where its backup is.
+    :param import_job_id: The import job, started or not.
+    :param published: What publishing returned.
+    :param verified: What verifying returned.
+    :param restored: What the rollback returned.
+    :param audit_uri: Where to store records: any path that Airflow's object storage takes. The record lies in a folder
+        named after DAG, run and plan, as the backup does. Without it nothing is stored.
+    :param infa_conn_id: Airflow connection of the target org.
+    :return: The short form: ``state`` (``promoted``, ``rejected``, ``rolled back`` or ``failed``), ``plan_hash``,
+        ``source_org``, ``target_org``, ``approved_by``, ``import_job_id``, ``package_sha256``, ``counts``,
+        ``record_uri``.
+    """
+
+    template_fields: Sequence[str] = (
+        "infa_conn_id",
+        "plan",
+        "approval",
+        "backup_uri",
+        "import_job_id",
+        "published",
+        "verified",
+        "restored",
+        "audit_uri",
+    )
+    template_fields_renderers = dict.fromkeys(("plan", "approval", "published", "verified", "restored"), "json")
+
+    def __init__(
+        self,
+        *,
+        plan: Mapping[str, Any] | str | None,
+        approval: Mapping[str, Any] | str | None = None,
+        backup_uri: str | None = None,
+        import_job_id: str | None = None,
+        published: Any = None,
+        verified: Any = None,
+        restored: Mapping[str, Any] | str | None = None,
+        audit_uri: str | None = None,
+        infa_conn_id: str = InfaHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"outlets": [AssetAlias(ALIAS)], **kwargs})
+        self.infa_conn_id = infa_conn_id
+        self.plan = plan
+        self.approval = approval
+        self.backup_uri = backup_uri
+        self.import_job_id = import_job_id
+        self.published = published
+        self.verified = verified
+        self.restored = restored
+        self.audit_uri = audit_uri
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
+            if not (given := arguments.mapping(self.plan, "plan")):
+                raise AirflowSkipException("Nothing was planned, so there is nothing to record.")
+            plan = check_plan(given)
+            job_id = arguments.text(self.import_job_id)
+            job = hook.get_import(job_id, expand=True) if job_id else None
+            log_text = hook.get_import_log(job.id) if job and job.state.is_end else ""
+            place = self._place(context, plan)
+            record = record_of(
+                plan,
+                approval=arguments.mapping(self.approval, "approval") or None,
+                backup_uri=arguments.text(self.backup_uri),
+                job=job,
+                published=arguments.structure(self.published, "published"),
+                verified=arguments.structure(self.verified, "verified"),
+                restored=arguments.mapping(self.restored, "restored") or None,
+                dag_id=context["dag"].dag_id,
+                run_id=context["run_id"],
+                log_uris={
+                    "airflow": str(context["ti"].log_url),
+                    "idmc": write_text(log_text, join(place, "import.log")) if place and log_text else None,
+                },
+            )
+            uri = None
+            if place:
+                uri = write_text(json.dumps(record, indent=1, ensure_ascii=False), join(place, "record.json"))
+        short = short_form(record, uri)
+        self.log.info("Promotion into org %s: %s. %s", short["target_org"], short["state"], uri or "")
+        if record["state"] == PROMOTED:
+            for asset_uri in asset_uris(plan):
+                context["outlet_events"][AssetAlias(ALIAS)].add(Asset(asset_uri), extra=short)
+        return short
+
+    def _place(self, context: Context, plan: Mapping[str, Any]) -> str | None:
+        uri = arguments.text(self.audit_uri)
+        return join(uri, context["dag"].dag_id, context["run_id"], plan["hash"][:12]) if uri else None

@@ -1,0 +1,53 @@
+"""Linking tasks to schedules, which no export carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_infa import arguments
+from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.waiting import failing_for_good
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class InfaLinkScheduleOperator(BaseOperator):
+    """
+    Have mapping tasks run by schedules of their org; an import leaves them unscheduled.
+
+    All tasks and schedules are found before the first one is linked, so that a slip in a name changes nothing. What is
+    linked already stays as it is.
+
+    :param schedules: Path of a mapping task to the name of a schedule, both in this org.
+    :param manifest: Release manifest that has them for this org: a path, or any that Airflow's object storage takes.
+        ``schedules`` wins over it.
+    :param infa_conn_id: Airflow connection of the org.
+    :return: A row for each task: ``path``, ``schedule`` and ``linked``, which is False if it was so before.
+    """
+
+    template_fields: Sequence[str] = ("infa_conn_id", "schedules", "manifest")
+    template_fields_renderers = {"schedules": "json"}
+
+    def __init__(
+        self,
+        *,
+        schedules: Mapping[str, str] | str | None = None,
+        manifest: str | None = None,
+        infa_conn_id: str = InfaHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.infa_conn_id = infa_conn_id
+        self.schedules = schedules
+        self.manifest = manifest
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
+            login = hook.get_conn().login()
+            names = arguments.release(self.manifest).target(login.org_name, login.org_id).schedules
+            names = names | arguments.names(self.schedules, "schedules")
+            return hook.link_schedules(names)
