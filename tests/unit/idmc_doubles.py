@@ -12,6 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import requests_mock
 
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.settings import Settings
@@ -210,3 +213,39 @@ class TinyIdmc:
     def calls(self) -> list[Received]:
         """What arrived beside logins and logouts."""
         return [r for r in self.server.requests if not r.path.endswith(("/login", "/logout"))]
+
+
+class Target:
+    """
+    A target org that answers lookups, by path and type or by id, and the listing of what is source controlled.
+
+    ``states`` holds further fields of lookup's answer by path; ``controlled`` the rows of the listing.
+    """
+
+    def __init__(self, wire: requests_mock.Mocker, *assets: tuple[str, str]) -> None:
+        self.ids = {(path, type.upper()): f"target-{path}" for path, type in assets}
+        self.states: dict[str, dict[str, Any]] = {}
+        self.controlled: list[dict[str, Any]] = []
+        self.calls: list[int] = []
+        self.wire = wire
+        wire.post(f"{V3}/lookup", json=self._respond)
+        wire.get(f"{V3}/objects", json=self._list)
+
+    def control(self, path: str, type: str, **state: Any) -> None:
+        """Have an asset under source control. :param state: ``checkedOutBy`` and so on."""
+        row = {"id": self.ids[(path, type.upper())], "path": path, "type": type}
+        self.controlled.append({**row, "sourceControl": {"sourceControlled": True, "checkedOutBy": None, **state}})
+
+    def _list(self, request: Any, context: Any) -> dict[str, Any]:
+        assert parse_qs(urlsplit(request.url).query)["q"] == ["sourceControl.sourceControlled==true"]
+        return {"count": len(self.controlled), "objects": self.controlled}
+
+    def _respond(self, request: Any, context: Any) -> dict[str, Any]:
+        refs = request.json()["objects"]
+        self.calls.append(len(refs))
+        rows = []
+        for ref in refs:
+            for (path, type), id in self.ids.items():
+                if ref.get("id") == id or (ref.get("path"), ref.get("type", "").upper()) == (path, type):
+                    rows.append({"id": id, "path": path, "type": type, **self.states.get(path, {})})
+        return {"objects": rows}

@@ -17,7 +17,7 @@ from airflow_provider_infa.idmc.planned import Plan, PlannedObject
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.wishes import Wishes
 
-from .idmc_doubles import ORG, ORG_ID, V3
+from .idmc_doubles import ORG, ORG_ID, V3, Target
 from .idmc_packages import Packed, package_of
 
 Mocker = requests_mock.Mocker
@@ -34,26 +34,6 @@ PACKAGE = package_of(*EVERYTHING)
 
 #: What the package needs of a target that knows everything by the same name.
 SAME = [(o.path, o.type) for o in EVERYTHING]
-
-
-class Target:
-    """A target org that answers lookups, by path and type or by id."""
-
-    def __init__(self, wire: Mocker, *assets: tuple[str, str]) -> None:
-        self.ids = {(path, type.upper()): f"target-{path}" for path, type in assets}
-        self.calls: list[int] = []
-        self.wire = wire
-        wire.post(f"{V3}/lookup", json=self._respond)
-
-    def _respond(self, request: Any, context: Any) -> dict[str, Any]:
-        refs = request.json()["objects"]
-        self.calls.append(len(refs))
-        rows = []
-        for ref in refs:
-            for (path, type), id in self.ids.items():
-                if ref.get("id") == id or (ref.get("path"), ref.get("type", "").upper()) == (path, type):
-                    rows.append({"id": id, "path": path, "type": type})
-        return {"objects": rows}
 
 
 def make(session: Session, package: Package = PACKAGE, **wishes: Any) -> Plan:
@@ -87,9 +67,17 @@ def test_everything_exists(wire: Mocker, session: Session) -> None:
     assert plan.import_specification == {"defaultConflictResolution": "OVERWRITE"}
     assert planned(plan, TASK).row() == {
         "source": {"id": TASK.id, "path": "Sales/mt_orders", "type": "MTT"},
-        "target": {"id": "target-Sales/mt_orders", "path": "Sales/mt_orders", "type": "MTT"},
+        "target": {
+            "id": "target-Sales/mt_orders",
+            "path": "Sales/mt_orders",
+            "type": "MTT",
+            "updated_by": None,
+            "update_time": None,
+        },
         "action": "overwrite",
+        "overwrites": True,
         "reason": f"Org {ORG} has it, and default_conflict_resolution says OVERWRITE.",
+        "drift": None,
     }
     assert plan.missing == ()
     plan.check()
@@ -159,7 +147,9 @@ def test_names_are_mapped_to_ids(wire: Mocker, session: Session) -> None:
     assert planned(plan, RUNTIME).row()["target"] == {
         "id": "target-PROD_AGENTS",
         "path": "PROD_AGENTS",
-        "type": "AgentGroup",
+        "type": "AGENTGROUP",
+        "updated_by": None,
+        "update_time": None,
     }
     assert "runtime_environments maps it to 'PROD_AGENTS'" in planned(plan, RUNTIME).reason
     assert plan.counts["map"] == 2
@@ -599,8 +589,8 @@ def test_a_thousand_objects_take_a_handful_of_calls(wire: Mocker, session: Sessi
     plan = make(session, package_of(SALES, RUNTIME, *tasks))
     assert plan.counts["overwrite" if known else "create"] == 998 + (0 if known else 1)
     assert target.calls == [200] * 5
-    # ... and one login.
-    assert len(wire.request_history) == 6
+    # ... one login, and one question for what is source controlled if anything would be overwritten.
+    assert len(wire.request_history) == 6 + known
 
 
 def test_an_org_that_answers_missing_objects_with_an_error(wire: Mocker, session: Session) -> None:

@@ -457,10 +457,19 @@ def test_missing_dependencies_are_explained(simulator: Simulator, connect: Conne
 
 
 def test_an_asset_that_is_not_checked_out(simulator: Simulator, connect: Connect, tmp_path: Path) -> None:
+    """The plan says so; and what it says would have happened."""
+    dev, target = connect("dev"), connect("test")
+    exported = finished(dev, JobKind.EXPORT, start_export(dev, [a.id for a in list_objects(dev, tag="release-1")]).id)
+    package = read_package(download_package(dev, exported.id, tmp_path / "p.zip").path)
+    before = plan_import(target, package, Wishes(**WISHES))
     simulator.edit_asset("test", "Sales/m_orders", "DTEMPLATE", checked_out_by=None)
-    target = connect("test")
-    promotion = promote(connect("dev"), target, tmp_path)
-    assert "Sales/m_orders: FAILED" in failure(target, promotion)
+    plan = plan_import(target, package, Wishes(**WISHES))
+    with pytest.raises(errors.IdmcPlanBlockedError, match=r"Sales/m_orders: .*not checked out.*have it checked out"):
+        plan.check()
+    import_id = upload_package(target, package.path)
+    start_import(target, import_id, import_specification=before.import_specification, sleep=quick)
+    job = finished(target, JobKind.IMPORT, import_id)
+    assert [(o.path, o.word) for o in job.failed] == [("Sales/m_orders", "FAILED")]
 
 
 def test_a_job_that_never_ends(simulator: Simulator, connect: Connect, tmp_path: Path) -> None:
