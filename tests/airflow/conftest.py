@@ -20,8 +20,10 @@ import tempfile
 import threading
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +43,10 @@ import pytest  # noqa: E402
 
 from airflow_provider_infa.simulator import Simulator  # noqa: E402
 
+#: Whether this Airflow lets people decide about plans in its UI.
+HAS_APPROVAL = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 1)
+collect_ignore = ["test_approval_missing.py" if HAS_APPROVAL else "test_approval.py"]
+
 
 class Ti:
     """As much of a task instance as operators touch; what goes into XCom must be plain JSON, as in the database."""
@@ -50,10 +56,16 @@ class Ti:
         # What a rescheduled sensor asks about its earlier tries.
         self.first_reschedule: datetime | None = None
         self.dag_id, self.task_id, self.run_id, self.map_index, self.max_tries = "promote", "task", "manual__1", -1, 0
+        self.id, self.log_url = uuid.UUID(int=7), "http://localhost:8080/dags/promote/log"
 
     def xcom_push(self, key: str, value: Any, **_: Any) -> None:
         assert json.loads(json.dumps(value, allow_nan=False)) == value
         self.xcom[key] = value
+
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        """What this task itself has pushed: nothing else is ever pulled by hand."""
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcom[key]
 
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule
@@ -74,21 +86,35 @@ class Runner:
     def __call__(self, make: Callable[[], Any]) -> Any:
         from airflow.providers.common.compat.sdk import TaskDeferred
 
-        try:
-            result = make().execute(self.context)
-        except TaskDeferred as deferred:
-            self.deferrals.append(deferred)
-            event = asyncio.run(first_event(rebuilt(deferred.trigger)))
-            self.events.append(event)
-            result = make().resume_execution(
-                deferred.method_name, {**(deferred.kwargs or {}), "event": event}, self.context
-            )
+        resume: tuple[Any, ...] = ()
+        while True:
+            try:
+                task = make()
+                result = task.resume_execution(*resume, self.context) if resume else task.execute(self.context)
+                break
+            except TaskDeferred as deferred:
+                self.deferrals.append(deferred)
+                event = asyncio.run(first_event(rebuilt(deferred.trigger)))
+                self.events.append(event)
+                kwargs = json.loads(json.dumps(deferred.kwargs or {}))
+                resume = (deferred.method_name, {**kwargs, "event": event})
         assert json.loads(json.dumps(result)) == result
         return result
 
 
 def new_context() -> dict[str, Any]:
-    return {"ti": Ti(), "dag": SimpleNamespace(dag_id="promote"), "run_id": "manual__2026-03-02T09:15:00+00:00"}
+    try:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+    except ImportError:  # Airflow 2
+        from airflow.utils.context import OutletEventAccessors
+    ti = Ti()
+    return {
+        "ti": ti,
+        "task_instance": ti,
+        "dag": SimpleNamespace(dag_id="promote"),
+        "run_id": "manual__2026-03-02T09:15:00+00:00",
+        "outlet_events": OutletEventAccessors(),
+    }
 
 
 def rebuilt(trigger: Any) -> Any:
@@ -158,6 +184,16 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
+def change_connection(sim: Simulator, connect: Callable[..., None]) -> Callable[..., None]:
+    """Set fields of the extra of a connection to a simulated org."""
+
+    def change(conn_id: str = "infa_test", **extra: Any) -> None:
+        connect(conn_id, {**sim.connections[conn_id], "extra": {"retry_timeout": 1, "read_timeout": 10, **extra}})
+
+    return change
+
+
+@pytest.fixture
 def sim(connect: Callable[..., None]) -> Iterator[Simulator]:
     """The simulated orgs dev, test and prod, with connections to them."""
     with Simulator(job_seconds=0.0) as simulator:
@@ -211,7 +247,7 @@ class Promotion:
         before: dict[str, int] = {}
         while not self.over.wait(0.01):
             for job in self.sim._orgs[org].jobs:
-                looks = len(self.calls(org, "GET", f"/{job.id}$"))
+                looks = len(self.calls(org, "GET", f"/{job.id}(/Status)?$"))
                 if job.state == "IN_PROGRESS" and looks >= before.setdefault(job.id, looks) + 2:
                     job.ended = job.ended or datetime.now(timezone.utc)
 
@@ -229,11 +265,11 @@ class Promotion:
         with InfaHook("infa_dev") as hook:
             return hook.start_export(ids or self.ids()).id
 
-    def package(self, path: Path) -> Path:
+    def package(self, path: Path, tag: str = "release-1") -> Path:
         from airflow_provider_infa.hooks.infa import InfaHook
 
         with InfaHook("infa_dev") as hook:
-            return hook.download_export_package(self.export(), path).path
+            return hook.download_export_package(self.export(self.ids(tag)), path).path
 
     def upload(self, path: Path) -> str:
         from airflow_provider_infa.hooks.infa import InfaHook
@@ -241,20 +277,27 @@ class Promotion:
         with InfaHook("infa_test") as hook:
             return hook.upload_import_package(path)
 
-    def plan(self, path: Path) -> dict[str, Any]:
+    def plan(self, path: Path, **wishes: Any) -> dict[str, Any]:
         from airflow_provider_infa.hooks.infa import InfaHook
         from airflow_provider_infa.idmc.package import read_package
         from airflow_provider_infa.idmc.plan import plan_import
         from airflow_provider_infa.idmc.wishes import Wishes
 
         with InfaHook("infa_test") as hook:
-            return plan_import(hook.get_conn(), read_package(path), Wishes(**NAMES)).to_json()
+            return plan_import(hook.get_conn(), read_package(path), Wishes(**{**NAMES, **wishes})).to_json()
 
     def start(self, job_id: str, specification: dict[str, Any] | None = None) -> str:
         from airflow_provider_infa.hooks.infa import InfaHook
 
         with InfaHook("infa_test") as hook:
             return hook.start_import(job_id, import_specification=specification).id
+
+    def carry_out(self, path: Path, plan: dict[str, Any] | None = None) -> str:
+        """Upload a package and import it as planned; returns the job's id."""
+        return self.start(self.upload(path), (plan or self.plan(path))["import_specification"])
+
+    def asset(self, path: str, type: str, org: str = "test") -> dict[str, Any]:
+        return next(a for a in self.sim.assets(org) if (a["path"], a["type"]) == (path, type))
 
     def job(self, job_id: str, org: str = "test") -> dict[str, Any]:
         return next(job for job in self.sim.jobs(org) if job["id"] == job_id)
