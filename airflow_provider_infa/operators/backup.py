@@ -39,6 +39,7 @@ class InfaBackupOperator(InfaJobOperator):
     :param name: Name of the export job in IDMC; by default made of DAG and run.
     :param poll_interval: Seconds between two looks once the export has run for a while; 10 by default.
     :param timeout: Seconds to wait for it at most; an hour by default.
+    :param fail_on_warning: Whether an export that ended with a warning failed; True by default.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the target org.
     :return: URI of the backup; None if nothing will be overwritten, so that there is nothing to save.
@@ -104,6 +105,7 @@ class InfaRestoreOperator(InfaJobOperator):
     :param name: Name of the job in IDMC; by default made of DAG and run.
     :param poll_interval: Seconds between two looks once a job has run for a while; 10 by default.
     :param timeout: Seconds to wait at most; an hour by default.
+    :param fail_on_warning: Whether an import that ended with a warning failed; True by default.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the org.
     :return: ``{backup_uri, import_job_id, restored, created, linked, published}``: the job that restored, and rows of

@@ -17,7 +17,7 @@ from airflow_provider_infa.idmc.errors import (
     IdmcPackageError,
     IdmcPlanBlockedError,
 )
-from airflow_provider_infa.operators import exports, imports, objects
+from airflow_provider_infa.operators import backup, exports, imports, objects, publish, record, schedules, verify
 from airflow_provider_infa.operators.imports import (
     InfaPlanImportOperator,
     InfaStartImportOperator,
@@ -416,16 +416,27 @@ TASKS = [
     imports.InfaPlanImportOperator,
     imports.InfaUploadPackageOperator,
     imports.InfaStartImportOperator,
+    backup.InfaBackupOperator,
+    backup.InfaRestoreOperator,
+    publish.InfaPublishOperator,
+    schedules.InfaLinkScheduleOperator,
+    verify.InfaVerifyImportOperator,
+    record.InfaRecordPromotionOperator,
     InfaExportSensor,
     InfaImportSensor,
 ]
+
+
+#: These always wait.
+WAITING = (backup.InfaBackupOperator, backup.InfaRestoreOperator)
 
 
 def arguments_of(task) -> dict[str, inspect.Parameter]:
     """What our classes, not Airflow's, take."""
     ours = [c for c in task.__mro__ if c.__module__.startswith("airflow_provider_infa.")]
     parameters = {n: p for c in ours for n, p in inspect.signature(c.__init__).parameters.items()}
-    return {n: p for n, p in parameters.items() if n not in ("self", "kwargs", "args")}
+    left_out = {"self", "kwargs", "args", *(["wait_for_completion"] if task in WAITING else [])}
+    return {n: p for n, p in parameters.items() if n not in left_out}
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.__name__)
@@ -433,14 +444,15 @@ def test_template_fields_are_the_arguments(task):
     names = set(arguments_of(task)) - {"deferrable"}
     if task in (InfaExportSensor, InfaImportSensor):
         names.remove("poke_interval")  # every sensor's, and a number when the task is made
-    assert sorted(task.template_fields) == sorted(names)
+    fields = [name for name in task.template_fields if name != "wait_for_completion" or task not in WAITING]
+    assert sorted(fields) == sorted(names)
     assert set(task.template_fields_renderers) <= names
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.__name__)
 def test_arguments_are_kept_untouched(task):
     # What is changed in the constructor is changed before templates are rendered.
-    given = {name: f"{{{{ params.{name} }}}}" for name in task.template_fields}
+    given = {name: f"{{{{ params.{name} }}}}" for name in task.template_fields if name in arguments_of(task)}
     made = task(task_id="t", **given)
     assert {name: getattr(made, name) for name in given} == given
 
