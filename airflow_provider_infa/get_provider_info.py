@@ -30,6 +30,12 @@ def get_provider_info() -> dict[str, object]:
                     "airflow_provider_infa.operators.objects",
                     "airflow_provider_infa.operators.exports",
                     "airflow_provider_infa.operators.imports",
+                    "airflow_provider_infa.operators.approval",
+                    "airflow_provider_infa.operators.backup",
+                    "airflow_provider_infa.operators.publish",
+                    "airflow_provider_infa.operators.schedules",
+                    "airflow_provider_infa.operators.verify",
+                    "airflow_provider_infa.operators.record",
                 ],
             }
         ],

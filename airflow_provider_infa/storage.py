@@ -71,23 +71,23 @@ def local_copy(uri: str) -> Iterator[Path]:
 
 
 @contextmanager
-def local_package(package_uri: str | None, source_conn_id: str | None, export_job_id: str | None) -> Iterator[Path]:
+def local_package(package_uri: str | None, source: InfaHook | None, export_job_id: str | None) -> Iterator[Path]:
     """
     A package as a local file, from object storage or straight from the org that exported it.
 
     :param package_uri: Where it is stored.
-    :param source_conn_id: Connection of the org that exported it.
+    :param source: Hook of the org that exported it.
     :param export_job_id: The export job there, instead of ``package_uri``.
     :raises IdmcInputError: Unless exactly one of the two ways is given.
     """
-    if bool(package_uri) == bool(export_job_id) or (export_job_id and not source_conn_id):
+    if bool(package_uri) == bool(export_job_id) or (export_job_id and not source):
         raise IdmcInputError("Name the package by package_uri, or by source_conn_id together with export_job_id.")
     if package_uri:
         with local_copy(package_uri) as file:
             yield file
         return
     with temporary_file(f"export-{export_job_id}.zip") as file:
-        with InfaHook(source_conn_id or "") as source:
+        if source is not None:
             source.download_export_package(export_job_id or "", file)
         yield file
 

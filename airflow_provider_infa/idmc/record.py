@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_infa.idmc.models import Job
+from airflow_provider_infa.idmc.planned import CREATE, OVERWRITE
 
 #: Version of the record's layout.
 VERSION = 1
@@ -97,12 +98,13 @@ def record_of(
 
 def short_form(record: Mapping[str, Any], record_uri: str | None) -> dict[str, Any]:
     """
-    What an asset event tells of a promotion.
+    What an asset event tells of a promotion. Flat, because Airflow 2 can't store an event with anything nested.
 
     :param record: The record.
     :param record_uri: Where it is stored.
     """
     approval, job = record["approval"] or {}, record["import_job"] or {}
+    planned = Counter(o["planned"] for o in record["objects"])
     return {
         "state": record["state"],
         "plan_hash": record["plan_hash"],
@@ -111,7 +113,9 @@ def short_form(record: Mapping[str, Any], record_uri: str | None) -> dict[str, A
         "approved_by": approval.get("by"),
         "import_job_id": job.get("id"),
         "package_sha256": record["package_sha256"],
-        "counts": dict(Counter(o["planned"] for o in record["objects"])),
+        "objects": len(record["objects"]),
+        "created": planned[CREATE],
+        "overwritten": planned[OVERWRITE],
         "record_uri": record_uri,
     }
 

@@ -12,6 +12,13 @@ from airflow_provider_infa.idmc.jobs import mapping_argument
 from airflow_provider_infa.idmc.models import CONNECTION, FOLDER, PROJECT, RUNTIME_ENVIRONMENT, same_type
 from airflow_provider_infa.idmc.package import Package, PackageObject
 
+#: What becomes of values that tasks and shared sequences keep from run to run, and the choices. Informatica's page
+#: "Starting an import job" describes the first two and uses the third in its example; all are sent as they stand.
+PROVIDER_FLAGS = {
+    "mapping_conflict_new": ("RESET", "RETAIN"),
+    "mapping_conflict_existing": ("RESET", "RETAIN", "REPLACE"),
+    "mapping_conflict_policy": ("RESET", "RETAIN", "REPLACE"),
+}
 #: The wishes that map names.
 MAPPINGS = ("runtime_environments", "connections", "projects")
 
@@ -25,7 +32,7 @@ class Wishes:
     :param conflict_resolutions: Exceptions from the default. Keys are ids in the package, paths or type codes; the
         first of these that fits an asset wins. Values are ``OVERWRITE``, ``REUSE``, or an object with any fields of
         IDMC's ``objectSpecification`` (``conflictResolution``, ``targetObjectId``, ``additionalProviderFlags``, ...),
-        which are passed through as they stand.
+        which are passed through as they stand; ``additionalProviderFlags`` also as a mapping of key to value.
     :param include_objects: Import only these: ids in the package, paths, or rows with ``id`` or ``path`` and ``type``.
         A project or folder stands for all that lies in it.
     :param runtime_environments: Name in the source org to name in the target org.
@@ -187,9 +194,13 @@ def _check_projects(package: Package, projects: Mapping[str, str]) -> None:
 
 def _rules(package: Package, wishes: Mapping[str, str | Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The rule for each asset that has one, by its id, in the words of ``objectSpecification``."""
-    rules = {key: {"conflictResolution": rule} if isinstance(rule, str) else dict(rule) for key, rule in wishes.items()}
+    rules: dict[str, dict[str, Any]] = {
+        key: {"conflictResolution": rule} if isinstance(rule, str) else dict(rule) for key, rule in wishes.items()
+    }
     for key, rule in rules.items():
         check_conflict_resolution(rule.get("conflictResolution"), f"conflict_resolutions[{key!r}]")
+        if "additionalProviderFlags" in rule:
+            rule["additionalProviderFlags"] = provider_flags(rule["additionalProviderFlags"], key)
         if "sourceObjectId" in rule:
             raise IdmcInputError(f"conflict_resolutions[{key!r}] has a sourceObjectId; the key alone names the object.")
         hits = [o for o in package.objects if key in (o.id, o.path) or same_type(o.type, key)]
@@ -206,3 +217,26 @@ def _rules(package: Package, wishes: Mapping[str, str | Mapping[str, Any]]) -> d
     by_type = {key.upper(): rule for key, rule in rules.items()}
     chosen = ((o.id, rules.get(o.id) or rules.get(o.path) or by_type.get(o.type.upper())) for o in package.objects)
     return {id: rule for id, rule in chosen if rule}
+
+
+def provider_flags(value: Any, key: str) -> list[dict[str, Any]]:
+    """
+    ``additionalProviderFlags`` as IDMC takes them. Keys that are not documented pass through.
+
+    :param value: A mapping of key to value, or a list of ``key`` and ``value``.
+    :param key: Key of the rule in ``conflict_resolutions``, for the error.
+    :raises IdmcInputError: If it is neither, or a documented flag has a value that it can't have.
+    """
+    flags = [{"key": k, "value": v} for k, v in value.items()] if isinstance(value, Mapping) else value
+    if not isinstance(flags, list) or not all(isinstance(flag, Mapping) and "key" in flag for flag in flags):
+        raise IdmcInputError(
+            f"additionalProviderFlags of conflict_resolutions[{key!r}] must be a mapping, or a list of key and value."
+        )
+    for flag in flags:
+        values = PROVIDER_FLAGS.get(flag["key"])
+        if values and flag.get("value") not in values:
+            raise IdmcInputError(
+                f"conflict_resolutions[{key!r}]: {flag['key']} must be one of {', '.join(values)}, "
+                f"not {flag.get('value')!r}."
+            )
+    return [dict(flag) for flag in flags]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
@@ -119,11 +120,9 @@ class InfaPlanImportOperator(BaseOperator):
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
             on_blocked = arguments.choice(self.on_blocked, "on_blocked", ("fail", "skip", "warn"))
             wishes = self._wishes(hook)
-            source_conn_id = arguments.text(self.source_conn_id)
-            with _package_of(self) as path, ExitStack() as stack:
-                source = stack.enter_context(InfaHook(source_conn_id)).get_conn() if source_conn_id else None
+            with _package_of(self) as (path, source):
                 package = read_package(path, relax_checksum=arguments.flag(self.relax_checksum, "relax_checksum"))
-                plan = plan_import(hook.get_conn(), package, wishes, source=source)
+                plan = plan_import(hook.get_conn(), package, wishes, source=source.get_conn() if source else None)
             self._show(plan)
             if plan.blocked and on_blocked == "skip":
                 raise AirflowSkipException(f"{len(plan.blocked)} objects are blocked, nothing is promoted.")
@@ -216,7 +215,7 @@ class InfaUploadPackageOperator(BaseOperator):
         self.relax_checksum = relax_checksum
 
     def execute(self, context: Context) -> str:
-        with failing_for_good(), InfaHook(self.infa_conn_id) as hook, _package_of(self) as path:
+        with failing_for_good(), InfaHook(self.infa_conn_id) as hook, _package_of(self) as (path, _):
             relax = arguments.flag(self.relax_checksum, "relax_checksum")
             package = read_package(path, relax_checksum=relax)
             wanted = arguments.text(self.package_sha256)
@@ -312,9 +311,13 @@ class InfaStartImportOperator(InfaJobOperator):
         return super().finish(context, hook, job_id)
 
 
-def _package_of(operator: InfaPlanImportOperator | InfaUploadPackageOperator) -> Any:
-    return local_package(
-        arguments.text(operator.package_uri),
-        arguments.text(operator.source_conn_id),
-        arguments.text(operator.export_job_id),
-    )
+@contextmanager
+def _package_of(
+    operator: InfaPlanImportOperator | InfaUploadPackageOperator,
+) -> Iterator[tuple[Path, InfaHook | None]]:
+    """The package as a local file, and the org that exported it, if the arguments name that."""
+    source_conn_id = arguments.text(operator.source_conn_id)
+    with ExitStack() as stack:
+        source = stack.enter_context(InfaHook(source_conn_id)) if source_conn_id else None
+        package = local_package(arguments.text(operator.package_uri), source, arguments.text(operator.export_job_id))
+        yield stack.enter_context(package), source

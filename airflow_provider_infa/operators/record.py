@@ -45,8 +45,8 @@ class InfaRecordPromotionOperator(BaseOperator):
         named after DAG, run and plan, as the backup does. Without it nothing is stored.
     :param infa_conn_id: Airflow connection of the target org.
     :return: The short form: ``state`` (``promoted``, ``rejected``, ``rolled back`` or ``failed``), ``plan_hash``,
-        ``source_org``, ``target_org``, ``approved_by``, ``import_job_id``, ``package_sha256``, ``counts``,
-        ``record_uri``.
+        ``source_org``, ``target_org``, ``approved_by``, ``import_job_id``, ``package_sha256``, ``objects``,
+        ``created``, ``overwritten``, ``record_uri``.
     """
 
     template_fields: Sequence[str] = (
@@ -116,7 +116,7 @@ class InfaRecordPromotionOperator(BaseOperator):
                 uri = write_text(json.dumps(record, indent=1, ensure_ascii=False), join(place, "record.json"))
         short = short_form(record, uri)
         self.log.info("Promotion into org %s: %s. %s", short["target_org"], short["state"], uri or "")
-        if record["state"] == PROMOTED:
+        if record["state"] == PROMOTED and _alias_is_stored():
             for asset_uri in asset_uris(plan):
                 context["outlet_events"][AssetAlias(ALIAS)].add(Asset(asset_uri), extra=short)
         return short
@@ -124,3 +124,20 @@ class InfaRecordPromotionOperator(BaseOperator):
     def _place(self, context: Context, plan: Mapping[str, Any]) -> str | None:
         uri = arguments.text(self.audit_uri)
         return join(uri, context["dag"].dag_id, context["run_id"], plan["hash"][:12]) if uri else None
+
+
+def _alias_is_stored() -> bool:
+    """
+    Whether events can be added to the alias.
+
+    Airflow 2 takes its own session down if the alias is not in the database, which is so for ``airflow dags test`` of a
+    DAG that no scheduler has seen. Airflow 3 has no such problem, nor this module.
+    """
+    try:
+        from airflow.models.dataset import DatasetAliasModel
+    except ImportError:
+        return True
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return session.query(DatasetAliasModel).filter_by(name=ALIAS).first() is not None
