@@ -40,7 +40,7 @@ def check_approval(plan: Mapping[str, Any] | None, approval: Mapping[str, Any] |
         )
     if not isinstance(approval, Mapping) or "plan_hash" not in approval:
         raise IdmcInputError("approval must be what InfaApprovePlanOperator returns: approve.output.")
-    if not approval.get("approved"):
+    if approval.get("approved") is not True:  # what passed through a template is a text, and any text is true
         raise IdmcApprovalError(f"The plan was rejected by {approval.get('by')}. Nothing was imported.")
     if plan is None:
         raise IdmcApprovalError("An approval is for a plan: set plan as well. Nothing was imported.")

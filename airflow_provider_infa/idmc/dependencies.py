@@ -37,7 +37,7 @@ def missing_dependencies(
     def note(user: str, ids: Iterable[str]) -> list[str]:
         """Remember who needs what; return the ids that are new."""
         new = []
-        for id in ids:
+        for id in dict.fromkeys(ids):  # packages may list a reference twice
             if id not in held:
                 if id not in users:
                     new.append(id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,10 @@ _HEADINGS = {
 }
 #: What is shown without being asked for: what the import leaves alone is only counted.
 _FOLDED = (REUSE,)
+#: What begins a list, or underlines a heading.
+_LIST = re.compile(r"^(\d*)([-+=.)])")
+#: Where readers of Markdown see an address, even behind backslashes; a sign without width (U+2060) keeps them from it.
+_LINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
 
 
 def markdown(plan: Mapping[str, Any]) -> str:
@@ -70,6 +75,8 @@ def _shortened(lines: list[str]) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """A text in which no name of an asset can be taken for Markdown or HTML."""
+    """A text in which no name of an asset can be taken for Markdown, HTML or a link, or hide what it is."""
     line = " ".join(str(text).split())
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~" else c for c in line)
+    line = "".join(c if c.isprintable() else f"(U+{ord(c):04X})" for c in line)
+    line = "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~&" else c for c in line)
+    return _LINK.sub("\u2060", _LIST.sub(r"\1\\\2", line))

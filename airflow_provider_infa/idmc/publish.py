@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_infa.idmc.answers import expect, member, optional
-from airflow_provider_infa.idmc.errors import IdmcInputError
+from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcInputError
 from airflow_provider_infa.idmc.models import TASKFLOW, Job, JobKind, JobState, ObjectResult
 from airflow_provider_infa.idmc.session import Api, Session
 
@@ -92,7 +92,7 @@ def get_publish(session: Session, kind: JobKind, job_id: str, *, expand_objects:
     """
     path = f"{PATH}/{quote(job_id, safe='')}"
     job = _job(session.get_json(f"{path}/Status", api=_APIS[kind], media_type=MEDIA_TYPE), job_id)
-    if expand_objects and job.objects is None:
+    if expand_objects and not job.objects:
         # Real answers have the assets in Status only (publish logs of iics-cli), the documentation in the other.
         job = _job(session.get_json(path, api=_APIS[kind], media_type=MEDIA_TYPE), job_id)
     return job
@@ -104,15 +104,15 @@ def _job(answer: Any, job_id: str | None = None) -> Job:
     attributes = member(data, "attributes", dict, what)
     word = member(attributes, "jobState", str, what)
     end_time = optional(attributes, "endDate", str, what)
-    details = optional(attributes, "jobStatusDetail", dict, what) or {}
+    details = attributes.get("jobStatusDetail")
     items = optional(attributes, "itemDetail", list, what)
-    if items is None:
+    if items is None and isinstance(details, Mapping):
         items = optional(details, "itemDetail", list, what)
     id = optional(data, "id", str, what) or job_id
     if not id:
-        member(data, "id", str, what)
+        raise IdmcAnswerError(f"The answer to the start of {what} tells no id.")
     return Job(
-        id=id or "",
+        id=id,
         name=None,
         state=JobState.of(word, ended=end_time is not None),
         word=word,
@@ -148,7 +148,9 @@ def object_of(asset_path: str) -> tuple[str, str]:
 def _words(detail: Any) -> str:
     """The texts in a status detail, whose shape no source tells."""
     if isinstance(detail, Mapping):
-        return "; ".join(filter(None, (_words(v) for k, v in detail.items() if k != "itemDetail")))
+        # A number says nothing without its name: {"SUCCESS": 3, "ERROR": 1}.
+        named = (f"{k}: {v}" if isinstance(v, int) else _words(v) for k, v in detail.items() if k != "itemDetail")
+        return "; ".join(filter(None, named))
     if isinstance(detail, list):
         return "; ".join(filter(None, map(_words, detail)))
     return "" if detail is None else str(detail).strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
-from airflow_provider_infa.idmc.errors import IdmcNotFoundError, IdmcRequestError
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcRequestError
 from airflow_provider_infa.idmc.models import Asset
 from airflow_provider_infa.idmc.objects import list_objects
 from airflow_provider_infa.idmc.session import Session
@@ -69,5 +69,5 @@ def _siblings(session: Session, assets: Sequence[Asset]) -> Iterator[Asset]:
     for container in dict.fromkeys(asset.path.rpartition("/")[0] for asset in assets):
         try:
             yield from list_objects(session, location=container)
-        except (IdmcNotFoundError, IdmcRequestError) as error:
+        except (IdmcNotFoundError, IdmcRequestError, IdmcInputError) as error:  # the last: its name fits no filter
             log.warning("Whether assets in %r are checked out is not known: %s", container, error)

@@ -217,7 +217,7 @@ class TinyIdmc:
 
 class Target:
     """
-    A target org that answers lookups, by path and type or by id, and the listing of what is source controlled.
+    A target org that answers lookups, by path and type or by id, and lists what is source controlled or in a container.
 
     ``states`` holds further fields of lookup's answer by path; ``controlled`` the rows of the listing.
     """
@@ -237,8 +237,15 @@ class Target:
         self.controlled.append({**row, "sourceControl": {"sourceControlled": True, "checkedOutBy": None, **state}})
 
     def _list(self, request: Any, context: Any) -> dict[str, Any]:
-        assert parse_qs(urlsplit(request.url).query)["q"] == ["sourceControl.sourceControlled==true"]
-        return {"count": len(self.controlled), "objects": self.controlled}
+        (q,) = parse_qs(urlsplit(request.url).query)["q"]
+        rows = self.controlled
+        if q.startswith("location=="):
+            container = q.removeprefix("location==").strip("'\"")
+            places = [key for key in self.ids if key[0].rpartition("/")[0] == container]
+            rows = [{"id": self.ids[path, type], "path": path, "type": type} for path, type in places]
+        else:
+            assert q == "sourceControl.sourceControlled==true"
+        return {"count": len(rows), "objects": rows}
 
     def _respond(self, request: Any, context: Any) -> dict[str, Any]:
         refs = request.json()["objects"]
