@@ -246,7 +246,7 @@ class Promotion:
     def _end_jobs(self, org: str) -> None:
         before: dict[str, int] = {}
         while not self.over.wait(0.01):
-            for job in self.sim._orgs[org].jobs:
+            for job in self.sim._call(lambda: list(self.sim._orgs[org].jobs)):
                 looks = len(self.calls(org, "GET", f"/{job.id}(/Status)?$"))
                 if job.state == "IN_PROGRESS" and looks >= before.setdefault(job.id, looks) + 2:
                     job.ended = job.ended or datetime.now(timezone.utc)
