@@ -14,7 +14,7 @@ from airflow_provider_infa.idmc import backup as backups
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPackageError, IdmcPlanOutdatedError, IdmcWrongOrgError
 from airflow_provider_infa.idmc.imports import start_import
 from airflow_provider_infa.idmc.jobs import wait
-from airflow_provider_infa.idmc.models import Job, JobKind, JobState
+from airflow_provider_infa.idmc.models import Job, JobKind, JobState, same_type
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.operators.jobs import InfaJobOperator
@@ -173,7 +173,14 @@ class InfaRestoreOperator(InfaJobOperator):
                 raise IdmcPackageError(f"The package of backup {self.backup_uri} is not the one that was stored.")
             job_id = hook.upload_import_package(package)
         # Not through the hook: a protected org must be restorable without a new approval.
-        specification = {"defaultConflictResolution": "OVERWRITE"}
+        # Without the flag, what a mapping task keeps from run to run would be reset, not brought back.
+        flags = [{"key": "mapping_conflict_existing", "value": "REPLACE"}]
+        tasks = [row["id"] for row in backup["objects"] if same_type(row["type"], "MTT")]
+        specification: dict[str, Any] = {"defaultConflictResolution": "OVERWRITE"}
+        if tasks:
+            specification["objectSpecification"] = [
+                {"sourceObjectId": id, "additionalProviderFlags": flags} for id in tasks
+            ]
         start_import(hook.get_conn(), job_id, name=f"{name}-restore", import_specification=specification)
         self.log.info("Import job %s restores %d objects in org %s.", job_id, len(backup["objects"]), login.org_name)
         return job_id
@@ -235,8 +242,10 @@ class InfaRestoreOperator(InfaJobOperator):
                 raise AirflowSkipException("Nothing was imported, so nothing is rolled back.")
             return None
         job = hook.get_import(job_id)
-        if job.state is JobState.NOT_STARTED and rollback:
-            raise AirflowSkipException(f"Import job {job_id} was never started, so nothing is rolled back.")
+        if job.state is JobState.NOT_STARTED:
+            if rollback:
+                raise AirflowSkipException(f"Import job {job_id} was never started, so nothing is rolled back.")
+            raise IdmcInputError(f"Import job {job_id} was never started: there is nothing to undo.")
         if job.state.is_end:
             return job
         self.log.warning(
@@ -252,7 +261,11 @@ class InfaRestoreOperator(InfaJobOperator):
             data = json.loads(read_text(join(uri, backups.MANIFEST)))
         except ValueError:
             data = None
-        return backups.check_backup(data, uri)
+        backup = backups.check_backup(data, uri)
+        # Read here, so that a backup which somebody edited is refused before anything is sent.
+        if any(not row.keys() >= {"id", "path", "type", "schedule", "published"} for row in backup["objects"]):
+            raise IdmcInputError(f"{uri} holds no backup: an object in its {backups.MANIFEST} is incomplete.")
+        return backup
 
     def _report(
         self,

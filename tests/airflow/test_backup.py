@@ -1,0 +1,480 @@
+"""Saving what an import will overwrite, and bringing it back."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, ObjectStoragePath
+
+from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.errors import (
+    IdmcInputError,
+    IdmcJobFailedError,
+    IdmcNotFoundError,
+    IdmcPackageError,
+    IdmcPlanOutdatedError,
+    IdmcTimeoutError,
+    IdmcUnavailableError,
+    IdmcWrongOrgError,
+)
+from airflow_provider_infa.idmc.package import read_package
+from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
+from airflow_provider_infa.operators.imports import InfaStartImportOperator
+
+MAPPING, TASK = ("Sales/m_orders", "DTEMPLATE"), ("Sales/mt_orders", "MTT")
+CREATED = {"Sales/Staging", "Sales/Staging/m load customers", "Sales/Staging/mt load customers", "Sales/tf_sales_daily"}
+
+
+def save(plan, uri, **arguments):
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False, **arguments}
+    return lambda: InfaBackupOperator(task_id="backup", plan=plan, backup_uri=uri, **arguments)
+
+
+def restore(uri, **arguments):
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False, **arguments}
+    return lambda: InfaRestoreOperator(task_id="restore", backup_uri=uri, **arguments)
+
+
+@pytest.fixture
+def org(promotion):
+    """The target org, with more to lose than it has by default; as it is before the import."""
+    times = {"updated_by": "deployer", "update_time": "2026-01-20T06:00:13Z"}
+    promotion.sim.edit_asset("test", *MAPPING, tags=["of-test"], description="as it was", **times)
+    promotion.sim.edit_asset("test", *TASK, tags=["of-test", "x"], persisted={"$$last_run": "in test"}, **times)
+    return promotion.sim.state("test")
+
+
+@pytest.fixture
+def plan(org, promotion, package):
+    return promotion.plan(package)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return f"file://{tmp_path}/backups"
+
+
+@pytest.fixture
+def backup(promotion, run, plan, store):
+    return run(save(plan, store))
+
+
+def description(uri):
+    return json.loads(ObjectStoragePath(f"{uri}/backup.json").read_text())
+
+
+def files(tmp_path):
+    return sorted(path.name for path in (tmp_path / "backups").rglob("*") if path.is_file())
+
+
+def exports(promotion, org="test"):
+    return [job for job in promotion.sim.jobs(org) if job["kind"] == "export"]
+
+
+def imports(promotion, org="test"):
+    return [job for job in promotion.sim.jobs(org) if job["kind"] == "import"]
+
+
+def without(state, paths):
+    return [row for row in state if row["path"] not in paths]
+
+
+# --- backup -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_backup_holds_what_will_be_overwritten_and_nothing_else(
+    promotion, run, org, plan, store, tmp_path, deferrable
+):
+    promotion.end_jobs_after_two_looks()
+    uri = run(save(plan, store, deferrable=deferrable))
+    assert len(run.deferrals) == deferrable
+    assert uri == f"{store}/promote/manual__2026-03-02T09-15-00-00-00/{plan['hash'][:12]}"
+    assert files(tmp_path) == ["backup.json", "package.zip"]
+    package = read_package(tmp_path / uri.removeprefix(f"file://{tmp_path}/") / "package.zip")
+    assert {(o.path, o.type) for o in package.objects if o.type not in ("Project", "Folder")} == {MAPPING, TASK}
+    (job,) = exports(promotion)
+    assert job["name"].endswith("-backup")
+    told = description(uri)
+    assert (told["version"], told["org"], told["plan_hash"]) == (1, plan["target_org"], plan["hash"])
+    assert told["package"] == {"sha256": package.sha256, "size": package.size}
+    ids = {path: promotion.asset(path, type)["id"] for path, type in (MAPPING, TASK)}
+    rows = {row["path"]: row for row in told["objects"]}
+    assert {path: row["id"] for path, row in rows.items()} == ids
+    assert {path: (row["schedule"], row["published"]) for path, row in rows.items()} == {
+        MAPPING[0]: (None, False), TASK[0]: ("nightly", False)
+    }  # fmt: skip
+    assert {row["path"] for row in told["created"]} == CREATED
+    assert promotion.sim.state("test") == org
+    assert promotion.open_sessions() == 0
+
+
+def test_a_backup_tells_what_is_published(promotion, run, store, tmp_path):
+    promotion.sim.edit_asset("test", "Service/p_open_ticket", "PROCESS", published=False, updated_by="deployer")
+    plan = promotion.plan(promotion.package(tmp_path / "service.zip", "service-1"))
+    told = description(run(save(plan, store)))
+    assert {row["path"]: row["published"] for row in told["objects"]} == {
+        "Service/sc_tickets": True, "Service/ac_tickets": True, "Service/p_open_ticket": False
+    }  # fmt: skip
+
+
+def test_any_storage_will_do(promotion, run, plan, object_store):
+    uri = run(save(plan, f"{object_store}/backups/"))
+    assert uri.startswith(f"{object_store}/backups/promote/")
+    assert description(uri)["plan_hash"] == plan["hash"]
+
+
+def test_nothing_to_overwrite_means_no_backup(promotion, run, package, store, tmp_path, logged):
+    names = {"runtime_environments": {"DEV_AGENTS": "PROD_AGENTS"}, "connections": {"ora_dev": "ora_prod"}}
+    with InfaHook("infa_prod") as hook:
+        from airflow_provider_infa.idmc.plan import plan_import
+        from airflow_provider_infa.idmc.wishes import Wishes
+
+        plan = plan_import(hook.get_conn(), read_package(package), Wishes(**names)).to_json()
+    assert run(save(plan, store, infa_conn_id="infa_prod")) is None
+    assert promotion.sim.jobs("prod") == []
+    assert not (tmp_path / "backups").exists()
+    assert "will overwrite nothing in org ACME_PROD, so there is no backup" in logged()
+
+
+def test_a_retry_makes_the_same_backup_and_another_plan_another(promotion, run, package, plan, backup, store):
+    first = description(backup)
+    assert run(save(plan, store)) == backup
+    # The same but for the moment, and the package, which holds moments too.
+    for name in ("org", "plan_hash", "objects", "created"):
+        assert description(backup)[name] == first[name]
+    assert len(exports(promotion)) == 2
+    other = promotion.plan(package, include_objects=["Sales/m_orders"])
+    assert run(save(other, store)) != backup
+    assert description(backup)["plan_hash"] == plan["hash"]
+
+
+def test_a_place_that_cannot_be_written(promotion, run, plan, store, tmp_path):
+    (tmp_path / "backups").write_text("a file where a folder should be")
+    with pytest.raises(OSError, match="backups"):
+        run(save(plan, store))
+    assert (tmp_path / "backups").read_text() == "a file where a folder should be"
+    (tmp_path / "backups").unlink()
+    assert files(tmp_path) == []
+    assert description(run(save(plan, store)))["plan_hash"] == plan["hash"]
+
+
+@pytest.mark.parametrize(("fault", "error"), [
+    ({"kind": "fail_job", "method": "POST", "path": "/export$"}, IdmcJobFailedError),
+    ({"kind": "maintenance", "path": "/package$"}, IdmcUnavailableError),
+    ({"kind": "maintenance", "path": "/mttask/"}, IdmcUnavailableError),
+])  # fmt: skip
+def test_a_backup_that_fails_leaves_nothing_and_can_be_retried(promotion, run, plan, store, tmp_path, fault, error):
+    promotion.sim.add_fault("test", fault)
+    with pytest.raises(error) as raised:
+        run(save(plan, store))
+    assert not isinstance(raised.value, AirflowFailException)
+    assert "backup.json" not in files(tmp_path)
+    promotion.sim.clear_faults()
+    run(save(plan, store))
+    assert files(tmp_path) == ["backup.json", "package.zip"]
+
+
+def test_a_schedule_that_may_not_be_read_is_left_out_loudly(promotion, run, plan, store, logged):
+    promotion.sim.add_fault("test", {"kind": "deny", "method": "GET", "path": "/mttask/"})
+    rows = description(run(save(plan, store)))["objects"]
+    assert [row["schedule"] for row in rows] == [None, None]
+    assert "schedule of Sales/mt_orders is not part of the backup" in logged()
+
+
+def test_something_is_gone_that_was_to_be_saved(promotion, run, plan, store, tmp_path):
+    promotion.sim.remove_asset("test", *TASK)
+    with pytest.raises((AirflowFailException, IdmcJobFailedError)):
+        run(save(plan, store))
+    assert files(tmp_path) == []
+
+
+WRONG = {
+    "another org": ({"infa_conn_id": "infa_prod"}, IdmcWrongOrgError, "for org ACME_TEST, this is org ACME_PROD"),
+    "no place": ({"uri": "None"}, IdmcInputError, "backup_uri is empty"),
+    "an edited plan": ({"edit": True}, IdmcInputError, "changed after it was made"),
+}
+
+
+@pytest.mark.parametrize("how", WRONG)
+def test_what_cannot_be_saved(promotion, run, plan, store, how):
+    arguments, error, words = WRONG[how]
+    arguments = dict(arguments)
+    if arguments.pop("edit", False):
+        plan = {**plan, "objects": []}
+    with pytest.raises(AirflowFailException, match=words) as raised:
+        run(save(plan, arguments.pop("uri", store), **arguments))
+    assert isinstance(raised.value.__cause__, error)
+    assert exports(promotion) == exports(promotion, "prod") == []
+
+
+# --- restore ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def job_id(promotion, package, plan, backup):
+    """The import that is to be undone, successful."""
+    return promotion.carry_out(package, plan)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("how", ["by hand", "rollback"])
+def test_a_restore_brings_everything_back(promotion, run, org, plan, backup, job_id, how, deferrable, logged):
+    assert promotion.asset(*TASK)["definition"] == {"revision": "2"}
+    assert promotion.asset(*TASK)["schedule"] is None
+    promotion.end_jobs_after_two_looks()
+    arguments = {} if how == "by hand" else {"import_job_id": job_id, "plan": plan, "rollback": True}
+    report = run(restore(backup, deferrable=deferrable, **arguments))
+    assert len(run.deferrals) == deferrable
+    assert without(promotion.sim.state("test"), CREATED) == org
+    assert {row["path"] for row in report["created"]} == CREATED
+    assert all(promotion.asset(row["path"], row["type"])["id"] == row["id"] for row in report["created"])
+    assert report["backup_uri"] == backup
+    assert report["import_job_id"] == imports(promotion)[-1]["id"] != job_id
+    assert {row["path"] for row in report["restored"]} == {MAPPING[0], TASK[0]}
+    assert report["linked"] == [{"path": TASK[0], "schedule": "nightly", "linked": True}]
+    assert report["published"] == []
+    assert "Created by the import, and not removed: TASKFLOW Sales/tf_sales_daily" in logged()
+    assert promotion.open_sessions() == 0
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_an_import_that_failed_half_way_is_rolled_back(promotion, run, org, package, plan, backup, deferrable):
+    promotion.sim.add_fault("test", {"kind": "fail_objects", "paths": ["Sales/mt_orders", "Sales/tf_sales_daily"]})
+    job_id = promotion.carry_out(package, plan)
+    assert promotion.job(job_id)["state"] == "FAILED"
+    assert promotion.asset(*MAPPING)["definition"] == {"revision": "4"}
+    promotion.sim.clear_faults()
+    report = run(restore(backup, import_job_id=job_id, plan=plan, rollback=True, deferrable=deferrable))
+    left = {row["path"] for row in report["created"]}
+    assert left == CREATED - {"Sales/tf_sales_daily"}
+    assert without(promotion.sim.state("test"), left) == org
+
+
+def test_what_is_removed_by_hand_is_not_reported(promotion, run, org, backup, job_id):
+    for path, type in (
+        ("Sales/tf_sales_daily", "TASKFLOW"),
+        ("Sales/Staging/mt load customers", "MTT"),
+        ("Sales/Staging/m load customers", "DTEMPLATE"),
+        ("Sales/Staging", "Folder"),
+    ):
+        promotion.sim.remove_asset("test", path, type)
+    assert run(restore(backup))["created"] == []
+    assert promotion.sim.state("test") == org
+
+
+def test_a_retried_restore_does_no_harm(promotion, run, org, plan, backup, job_id):
+    first = run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
+    second = run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
+    assert without(promotion.sim.state("test"), CREATED) == org
+    assert second["import_job_id"] != first["import_job_id"]
+    assert {**second, "import_job_id": None, "linked": None} == {**first, "import_job_id": None, "linked": None}
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_what_was_published_is_published_again(promotion, run, store, tmp_path, deferrable):
+    before = promotion.sim.state("test")
+    package = promotion.package(tmp_path / "service.zip", "service-1")
+    plan = promotion.plan(package)
+    uri = run(save(plan, store))
+    job_id = promotion.carry_out(package, plan)
+    assert not promotion.asset("Service/p_open_ticket", "PROCESS")["published"]
+    promotion.end_jobs_after_two_looks()
+    report = run(restore(uri, import_job_id=job_id, plan=plan, rollback=True, deferrable=deferrable))
+    # One for the import, one for what is published.
+    assert len(run.deferrals) == 2 * deferrable
+    paths = ["Service/sc_tickets", "Service/ac_tickets", "Service/p_open_ticket"]
+    assert sorted(row["path"] for row in report["published"]) == sorted(paths)
+    left = {row["path"] for row in report["created"]}
+    assert left >= {"Service/g_open_ticket", "Service/tf_open_tickets"}
+    assert without(promotion.sim.state("test"), left) == before
+    assert promotion.open_sessions() == 0
+
+
+def test_what_cannot_be_published_again_fails_the_restore(promotion, run, store, tmp_path):
+    package = promotion.package(tmp_path / "service.zip", "service-1")
+    plan = promotion.plan(package)
+    uri = run(save(plan, store))
+    promotion.carry_out(package, plan)
+    promotion.sim.add_fault("test", {"kind": "fail_publish", "paths": ["Service/ac_tickets"], "message": "No."})
+    with pytest.raises(IdmcJobFailedError, match=r"AI_CONNECTION Service/ac_tickets: .*No\."):
+        run(restore(uri))
+    promotion.sim.clear_faults()
+    assert len(run(restore(uri))["published"]) == 3
+
+
+# --- when there is nothing to roll back -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verified", [[{"path": "x"}], [], '[{"path": "x"}]'])
+def test_a_promotion_that_went_well_is_not_rolled_back(promotion, run, plan, backup, job_id, verified):
+    before = promotion.sim.state("test")
+    with pytest.raises(AirflowSkipException, match="went well"):
+        run(restore(backup, import_job_id=job_id, plan=plan, rollback=True, verified=verified))
+    assert promotion.sim.state("test") == before
+    assert len(imports(promotion)) == 1
+
+
+@pytest.mark.parametrize("nothing", [None, "None", ""])
+def test_what_was_never_uploaded_is_not_rolled_back(promotion, run, plan, backup, nothing):
+    with pytest.raises(AirflowSkipException, match="Nothing was imported"):
+        run(restore(backup, import_job_id=nothing, plan=plan, rollback="True", verified=nothing))
+    assert imports(promotion) == []
+
+
+def test_what_was_never_started_is_not_rolled_back(promotion, run, package, plan, backup):
+    job_id = promotion.upload(package)
+    with pytest.raises(AirflowSkipException, match=f"{job_id} was never started"):
+        run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
+    # By hand it is a slip.
+    with pytest.raises(AirflowFailException, match=f"{job_id} was never started") as error:
+        run(restore(backup, import_job_id=job_id, timeout=1))
+    assert isinstance(error.value.__cause__, IdmcInputError)
+    assert [job["state"] for job in imports(promotion)] == ["NOT_STARTED"]
+
+
+def test_without_a_backup_what_was_created_is_reported(promotion, run, package, plan):
+    job_id = promotion.carry_out(package, plan)
+    before = promotion.sim.state("test")
+    report = run(restore(None, import_job_id=job_id, plan=plan, rollback=True))
+    assert {row["path"] for row in report["created"]} == CREATED
+    assert {**report, "created": None} == {
+        "backup_uri": None, "import_job_id": None, "restored": [], "created": None, "linked": [], "published": []
+    }  # fmt: skip
+    assert promotion.sim.state("test") == before
+    assert len(imports(promotion)) == 1
+
+
+def test_a_running_import_is_waited_for(promotion, run, org, package, plan, backup, logged):
+    promotion.end_jobs_after_two_looks()
+    job_id = run(
+        lambda: InfaStartImportOperator(
+            task_id="start", infa_conn_id="infa_test", import_job_id=promotion.upload(package), plan=plan
+        )
+    )
+    assert promotion.job(job_id)["state"] == "IN_PROGRESS"
+    run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
+    (ended,) = (job.ended for job in promotion.sim._orgs["test"].jobs if job.id == job_id)
+    last_upload = promotion.calls("test", "POST", "/import/package$")[-1]
+    assert last_upload["time"] >= ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert f"Import job {job_id} is still IN_PROGRESS" in logged()
+    assert without(promotion.sim.state("test"), CREATED) == org
+
+
+def test_an_import_that_does_not_end_is_not_restored_into(promotion, run, package, plan, backup):
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = promotion.carry_out(package, plan)
+    with pytest.raises(IdmcTimeoutError, match=job_id) as error:
+        run(restore(backup, import_job_id=job_id, plan=plan, rollback=True, timeout=0.5))
+    assert not isinstance(error.value, AirflowFailException)
+    assert len(imports(promotion)) == 1
+
+
+# --- when it must not be ----------------------------------------------------------------------------------------------
+
+
+def test_the_work_of_others_is_not_lost_without_a_word(promotion, run, org, plan, backup, job_id):
+    later = {"updated_by": "carla", "update_time": "2099-01-01T10:00:00Z", "definition": {"revision": "9"}}
+    promotion.sim.edit_asset("test", *MAPPING, **later)
+    before = promotion.sim.state("test")
+    arguments = {"import_job_id": job_id, "plan": plan, "rollback": True}
+    with pytest.raises(AirflowFailException, match="force=True") as error:
+        run(restore(backup, **arguments))
+    assert isinstance(error.value.__cause__, IdmcPlanOutdatedError)
+    assert "DTEMPLATE Sales/m_orders: carla changed it at 2099-01-01T10:00:00Z" in str(error.value)
+    assert promotion.sim.state("test") == before
+    assert len(imports(promotion)) == 1
+    run(restore(backup, **arguments, force="True"))
+    assert without(promotion.sim.state("test"), CREATED) == org
+
+
+@pytest.mark.parametrize("changes", [
+    {"updated_by": "deployer", "update_time": "2099-01-01T10:00:00Z"},  # the promoting user, as publishing does
+    {"updated_by": "carla", "update_time": "2026-01-01T10:00:00Z"},  # before the import
+])  # fmt: skip
+def test_other_changes_do_not_stop_it(promotion, run, org, plan, backup, job_id, changes):
+    promotion.sim.edit_asset("test", *MAPPING, **changes)
+    run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
+    assert without(promotion.sim.state("test"), CREATED) == org
+
+
+def test_a_backup_of_another_org(promotion, run, backup):
+    with pytest.raises(AirflowFailException, match="of org ACME_TEST, this is org ACME_PROD") as error:
+        run(restore(backup, infa_conn_id="infa_prod"))
+    assert isinstance(error.value.__cause__, IdmcWrongOrgError)
+    assert promotion.sim.jobs("prod") == []
+
+
+def edit(change):
+    def edited(path):
+        data = json.loads(path.read_text())
+        change(data)
+        path.write_text(json.dumps(data))
+
+    return edited
+
+
+DAMAGE = {
+    "another package": ("package.zip", None, IdmcPackageError, "not the one that was stored"),
+    "cut off": ("package.zip", lambda p: p.write_bytes(p.read_bytes()[:-100]), IdmcPackageError, r"package\.zip"),
+    "no package": ("package.zip", lambda p: p.unlink(), IdmcNotFoundError, r"package\.zip"),
+    "no description": ("backup.json", lambda p: p.unlink(), IdmcNotFoundError, r"backup\.json"),
+    "description is no JSON": ("backup.json", lambda p: p.write_text("{"), IdmcInputError, "holds no backup"),
+    "something else": ("backup.json", lambda p: p.write_text('{"version": 1}'), IdmcInputError, "holds no backup"),
+    "a list": ("backup.json", lambda p: p.write_text("[]"), IdmcInputError, "holds no backup"),
+    "another version": ("backup.json", edit(lambda d: d.update(version=2)), IdmcInputError, "version 2"),
+    "another checksum": (
+        "backup.json",
+        edit(lambda d: d["package"].update(sha256="0" * 64)),
+        IdmcPackageError,
+        "not the one that was stored",
+    ),
+    "an unknown schedule": (
+        "backup.json",
+        edit(lambda d: [row.pop("schedule") for row in d["objects"]]),
+        IdmcInputError,
+        "holds no backup",
+    ),
+    "an object without a path": (
+        "backup.json",
+        edit(lambda d: [row.pop("path") for row in d["objects"]]),
+        IdmcInputError,
+        "holds no backup",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_backup_is_refused_before_anything_is_sent(promotion, run, package, backup, tmp_path, how):
+    name, change, error, words = DAMAGE[how]
+    file = tmp_path / backup.removeprefix(f"file://{tmp_path}/") / name
+    (change or (lambda p: p.write_bytes(package.read_bytes())))(file)
+    with pytest.raises(AirflowFailException, match=words) as raised:
+        run(restore(backup))
+    assert isinstance(raised.value.__cause__, error)
+    assert imports(promotion) == []
+
+
+@pytest.mark.parametrize("argument", [{"force": "perhaps"}, {"rollback": "perhaps"}, {"timeout": 0}])
+def test_a_bad_argument(promotion, run, backup, argument):
+    with pytest.raises(AirflowFailException, match=next(iter(argument))):
+        run(restore(backup, **argument))
+    assert imports(promotion) == []
+
+
+def test_a_protected_org_can_be_restored_without_a_new_approval(promotion, run, org, backup, job_id, change_connection):
+    change_connection(protected=True)
+    run(restore(backup, import_job_id=job_id, rollback=True))
+    assert without(promotion.sim.state("test"), CREATED) == org
+
+
+def test_a_restore_that_fails_can_be_retried(promotion, run, org, backup, job_id):
+    promotion.sim.add_fault("test", {"kind": "fail_job", "method": "POST", "path": "/import/(?!package)", "times": 1})
+    with pytest.raises(IdmcJobFailedError) as error:
+        run(restore(backup))
+    assert not isinstance(error.value, AirflowFailException)
+    assert re.search("import job .* ACME_TEST", str(error.value), re.I)
+    run(restore(backup))
+    assert without(promotion.sim.state("test"), CREATED) == org
