@@ -1,0 +1,104 @@
+"""Linking mapping tasks to schedules, as a task does it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcUnavailableError
+from airflow_provider_infa.operators.schedules import InfaLinkScheduleOperator
+
+TASK = "Sales/mt_orders"
+MANIFEST = """\
+version: 1
+include: ["Sales/*"]
+targets:
+  ACME_TEST:
+    schedules: {Sales/mt_orders: hourly, Support/mt_tickets: nightly}
+  ACME_PROD: {}
+"""
+
+
+def link(schedules=None, **arguments):
+    arguments = {"infa_conn_id": "infa_test", **arguments}
+    return lambda: InfaLinkScheduleOperator(task_id="link", schedules=schedules, **arguments)
+
+
+def schedules(promotion):
+    assets = promotion.sim.assets("test")
+    return {a["path"]: a["schedule"] for a in assets if a["type"] == "MTT" and a["schedule"]}
+
+
+@pytest.fixture(autouse=True)
+def free(promotion):
+    """Nobody has the other task checked out."""
+    promotion.sim.edit_asset("test", "Support/mt_tickets", "MTT", source_controlled=False)
+
+
+@pytest.mark.parametrize("write", [dict, json.dumps, str], ids=["mapping", "json", "python"])
+def test_a_task_gets_another_schedule(promotion, run, write):
+    assert schedules(promotion) == {TASK: "nightly"}
+    assert run(link(write({TASK: "hourly"}))) == [{"path": TASK, "schedule": "hourly", "linked": True}]
+    assert schedules(promotion) == {TASK: "hourly"}
+    assert promotion.open_sessions() == 0
+
+
+def test_what_is_linked_already_stays_as_it_is(promotion, run, logged):
+    before = promotion.asset(TASK, "MTT")
+    assert run(link({TASK: "nightly"})) == [{"path": TASK, "schedule": "nightly", "linked": False}]
+    assert promotion.asset(TASK, "MTT") == before
+    assert f"{TASK} was already run by schedule nightly" in logged()
+
+
+def test_a_manifest_has_them_for_each_org(promotion, run, tmp_path):
+    (tmp_path / "release.yaml").write_text(MANIFEST)
+    rows = run(link(manifest=str(tmp_path / "release.yaml")))
+    assert [row["linked"] for row in rows] == [True, True]
+    assert schedules(promotion) == {TASK: "hourly", "Support/mt_tickets": "nightly"}
+    run(link({TASK: "nightly"}, manifest=str(tmp_path / "release.yaml")))
+    assert schedules(promotion) == {TASK: "nightly", "Support/mt_tickets": "nightly"}
+    assert run(link(manifest=str(tmp_path / "release.yaml"), infa_conn_id="infa_prod")) == []
+
+
+@pytest.mark.parametrize("nothing", [{}, {"schedules": {}}, {"schedules": "None", "manifest": "None"}])
+def test_nothing_to_link(promotion, run, nothing):
+    assert run(link(**nothing)) == []
+    assert schedules(promotion) == {TASK: "nightly"}
+
+
+BAD = {
+    "no such schedule": ({TASK: "hourly", "Support/mt_tickets": "weekly"}, IdmcNotFoundError, "no schedule 'weekly'"),
+    "no such task": ({TASK: "hourly", "Sales/gone": "nightly"}, IdmcNotFoundError, "Sales/gone"),
+    "no mapping task": ({TASK: "hourly", "Sales/m_orders": "nightly"}, IdmcNotFoundError, "Sales/m_orders"),
+    "no name": ({TASK: "hourly", "Support/mt_tickets": None}, IdmcInputError, "Support/mt_tickets"),
+    "no mapping": ([TASK], IdmcInputError, "schedules must be a mapping"),
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_a_slip_in_one_name_changes_nothing(promotion, run, how):
+    given, error, words = BAD[how]
+    with pytest.raises(AirflowFailException, match=words) as raised:
+        run(link(given))
+    assert isinstance(raised.value.__cause__, error)
+    assert schedules(promotion) == {TASK: "nightly"}
+
+
+def test_a_task_that_somebody_has_checked_out(promotion, run):
+    promotion.sim.edit_asset("test", TASK, "MTT", checked_out_by="carla")
+    with pytest.raises(AirflowFailException):
+        run(link({TASK: "hourly"}))
+    assert schedules(promotion) == {TASK: "nightly"}
+
+
+def test_a_retry_after_an_outage_links_the_rest(promotion, run):
+    wanted = {TASK: "hourly", "Support/mt_tickets": "hourly"}
+    promotion.sim.add_fault("test", {"kind": "maintenance", "method": "POST", "path": "/mttask/"})
+    with pytest.raises(IdmcUnavailableError) as error:
+        run(link(wanted))
+    assert not isinstance(error.value, AirflowFailException)
+    promotion.sim.clear_faults()
+    run(link(wanted))
+    assert schedules(promotion) == wanted

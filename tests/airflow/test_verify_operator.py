@@ -1,0 +1,134 @@
+"""Comparing an org with the plan after the import, as a task does it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcVerificationError
+from airflow_provider_infa.operators.verify import InfaVerifyImportOperator
+
+MAPPING, TASK = ("Sales/m_orders", "DTEMPLATE"), ("Sales/mt_orders", "MTT")
+
+
+def verify(plan, job_id, **arguments):
+    arguments = {"infa_conn_id": "infa_test", **arguments}
+    return lambda: InfaVerifyImportOperator(task_id="verify", plan=plan, import_job_id=job_id, **arguments)
+
+
+@pytest.fixture
+def plan(promotion, package):
+    return promotion.plan(package)
+
+
+@pytest.fixture
+def job_id(promotion, package, plan):
+    return promotion.carry_out(package, plan)
+
+
+@pytest.mark.parametrize("write", [dict, json.dumps, str], ids=["mapping", "json", "python"])
+def test_what_is_as_planned_and_the_new_ids(promotion, run, plan, job_id, logged, write):
+    before = promotion.sim.state("test")
+    rows = run(verify(write(plan), job_id))
+    assert [(row["path"], row["action"]) for row in rows] == [
+        (planned["target"]["path"], planned["action"]) for planned in plan["objects"]
+    ]
+    for row in rows:
+        asset = promotion.asset(row["path"], row["type"])
+        assert row["new_id"] == asset["id"]
+        assert row["old_id"] == (None if row["action"] == "create" else asset["id"])
+        assert row["done"] == {"create": "created", "overwrite": "overwritten"}.get(row["action"], "reused")
+    assert {row["source_id"] for row in rows} == {planned["source"]["id"] for planned in plan["objects"]}
+    text = logged()
+    assert "Org ACME_TEST holds all 11 objects as planned" in text
+    assert promotion.asset("Sales/tf_sales_daily", "TASKFLOW")["id"] in text
+    # It only looks.
+    assert promotion.sim.state("test") == before
+    assert run(verify(plan, job_id)) == rows
+    assert promotion.open_sessions() == 0
+
+
+def test_objects_that_went_elsewhere_are_found_there(promotion, run, package):
+    plan = promotion.plan(package, projects={"Sales": "Finance"})
+    rows = run(verify(plan, promotion.carry_out(package, plan)))
+    assert "Finance/tf_sales_daily" in {row["path"] for row in rows if row["new_id"]}
+
+
+def remove(promotion):
+    promotion.sim.remove_asset("test", "Sales/tf_sales_daily", "TASKFLOW")
+
+
+def replace(promotion):
+    promotion.sim.remove_asset("test", *MAPPING)
+    promotion.carry_out(promotion.file)
+
+
+DIFFERENCES = {
+    "gone": (remove, ["TASKFLOW Sales/tf_sales_daily: planned to create, but it is not there."]),
+    "replaced": (replace, ["DTEMPLATE Sales/m_orders: its id was", "it is another object"]),
+}
+
+
+@pytest.mark.parametrize("how", DIFFERENCES)
+def test_every_difference_fails_the_task(promotion, run, package, plan, job_id, how):
+    happen, words = DIFFERENCES[how]
+    promotion.file = package
+    happen(promotion)
+    with pytest.raises(AirflowFailException, match="does not hold what the plan said; 1 of 11 objects differ") as error:
+        run(verify(plan, job_id))
+    assert isinstance(error.value.__cause__, IdmcVerificationError)
+    for part in words:
+        assert part in str(error.value)
+
+
+def test_a_failed_import_is_none_that_holds(promotion, run, package, plan):
+    promotion.sim.add_fault("test", {"kind": "fail_objects", "paths": [MAPPING[0], "Sales/tf_sales_daily"]})
+    job_id = promotion.carry_out(package, plan)
+    with pytest.raises(AirflowFailException, match="2 of 11 objects differ") as error:
+        run(verify(plan, job_id))
+    assert "Sales/m_orders: planned to overwrite, but it is as it was: last changed by deployer" in str(error.value)
+    assert "Sales/tf_sales_daily: planned to create, but it is not there" in str(error.value)
+
+
+def test_an_import_that_did_something_else(promotion, run, package, plan):
+    # Somebody started the job by hand, with other rules.
+    specification = {**plan["import_specification"], "defaultConflictResolution": "REUSE"}
+    job_id = promotion.start(promotion.upload(package), specification)
+    with pytest.raises(AirflowFailException, match="2 of 11 objects differ") as error:
+        run(verify(plan, job_id))
+    assert "MTT Sales/mt_orders: planned to overwrite, but IDMC says that it was reused." in str(error.value)
+
+
+def test_what_others_do_afterwards_is_none_of_its_business(promotion, run, plan, job_id):
+    promotion.sim.edit_asset("test", *MAPPING, updated_by="carla")
+    assert len(run(verify(plan, job_id))) == 11
+
+
+def test_publishing_and_linking_change_nothing_about_it(promotion, run, tmp_path):
+    package = promotion.package(tmp_path / "service.zip", "service-1")
+    plan = promotion.plan(package)
+    job_id = promotion.carry_out(package, plan)
+    promotion.sim.edit_asset("test", "Service/p_open_ticket", "PROCESS", published=True)
+    assert run(verify(plan, job_id))
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"version": 9}, "version 9"), ({"objects": []}, "changed after it was made"),
+])  # fmt: skip
+def test_a_plan_that_is_none(promotion, run, plan, job_id, change, words):
+    with pytest.raises(AirflowFailException, match=words) as error:
+        run(verify({**plan, **change}, job_id))
+    assert isinstance(error.value.__cause__, IdmcInputError)
+
+
+@pytest.mark.parametrize("missing", ["", "None", "0123456789abcdefABCDEF"])
+def test_a_job_that_is_not_there(promotion, run, plan, missing):
+    with pytest.raises(AirflowFailException, match="import"):
+        run(verify(plan, missing))
+
+
+def test_the_wrong_org(promotion, run, plan, job_id):
+    with pytest.raises(AirflowFailException, match=f"import/{job_id} in org ACME_PROD"):
+        run(verify(plan, job_id, infa_conn_id="infa_prod"))
