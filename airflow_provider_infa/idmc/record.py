@@ -20,7 +20,7 @@ def state_of(
     approval: Mapping[str, Any] | None, verified: Sequence[Any] | None, restored: Mapping[str, Any] | None
 ) -> str:
     """How a promotion ended, by what its steps returned; a step that did not run returned nothing."""
-    if approval and not approval.get("approved"):
+    if approval and approval.get("approved") is not True:
         return REJECTED
     if verified is not None:
         return PROMOTED

@@ -18,6 +18,10 @@ from airflow_provider_infa.idmc.session import Session
 SCHEMA = Path(__file__).with_name("release.schema.json")
 #: What ends the fixed part of a pattern.
 _WILD = "*?["
+#: Values that anchors may add to those that are written down.
+ANCHORED = 10_000
+#: Types of YAML that JSON lacks.
+_NO_JSON = ("timestamp", "binary", "set", "omap", "pairs")
 
 
 @dataclass(frozen=True)
@@ -80,20 +84,25 @@ def parse_release(text: str, source: str) -> Release:
 
     try:
         tree = yaml.compose(text, yaml.SafeLoader)
+        nodes = _nodes(tree)
         data = yaml.safe_load(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise IdmcInputError(f"{source}, line {line}: this is no YAML: {error.reason}.") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise IdmcInputError(f"{source}{line}: this is no YAML: {getattr(error, 'problem', None) or error}.") from None
-    except (ValueError, RecursionError) as error:
+        shown = f", line {where.line + 1}" if where else ""
+        raise IdmcInputError(f"{source}{shown}: this is no YAML: {getattr(error, 'problem', None) or error}.") from None
+    except (ValueError, TypeError, RecursionError) as error:
         raise IdmcInputError(f"{source}: this is no YAML: {error}.") from None
     faults = [_Fault(line, f"{key!r} occurs twice") for line, key in _repeated(tree)]
+    faults += [_Fault(at.start_mark.line + 1, said) for node in nodes for at, said in _no_text(node)]
     validator = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
     faults += [fault for error in validator.iter_errors(data) for fault in _faults(error, tree)]
     if faults:
         lines = [f"{source}, line {fault.line}: {fault.text}." for fault in sorted(set(faults), key=lambda f: f.line)]
         raise IdmcInputError("\n".join(lines))
-    targets = {str(org): TargetNames(**(names or {})) for org, names in data.get("targets", {}).items()}
+    targets = {org: TargetNames(**(names or {})) for org, names in data.get("targets", {}).items()}
     read = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     del read["version"]
     values: dict[str, Any] = {**read, "source": source, "targets": targets}
@@ -159,8 +168,9 @@ def _faults(error: Any, tree: Any) -> Iterator[_Fault]:
             text = f"{where} has the unknown key {key!r}; known are {', '.join(known)}"
             yield _Fault(_line(tree, [*path, key]), text)
         return
-    if error.validator == "anyOf" and not path:
-        yield _Fault(1, "a release needs objects or include")
+    if error.validator == "anyOf":
+        text = f"{where}: {error.instance!r} is neither OVERWRITE nor REUSE nor an object"
+        yield _Fault(_line(tree, path), text if path else "a release needs objects or include")
         return
     yield _Fault(_line(tree, path), f"{where}: {error.message}")
 
@@ -178,6 +188,47 @@ def _line(node: Any, path: list[Any]) -> int:
                 node, line = value, key.start_mark.line + 1
                 break
     return line
+
+
+def _nodes(tree: Any) -> list[Any]:
+    """
+    All nodes of a YAML tree, each once, however many anchors refer to it.
+
+    :raises ValueError: If an anchor holds itself, or anchors multiply a few lines to more than anybody can mean.
+    """
+    sizes: dict[int, int] = {}
+    nodes: list[Any] = []
+
+    def size(node: Any) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = 0
+            nodes.append(node)
+            sizes[id(node)] = 1 + sum(map(size, _inner(node)))
+        elif not sizes[id(node)]:
+            raise ValueError("an anchor holds itself")
+        return sizes[id(node)]
+
+    if tree is not None and size(tree) > len(nodes) + ANCHORED:
+        raise ValueError(f"its anchors stand for more than {ANCHORED} values")
+    return nodes
+
+
+def _inner(node: Any) -> list[Any]:
+    if isinstance(node.value, str):
+        return []
+    return [inner for entry in node.value for inner in (entry if isinstance(entry, tuple) else (entry,))]
+
+
+def _no_text(node: Any) -> Iterator[tuple[Any, str]]:
+    """What looks like a name in YAML and is none: keys like NO or 0123, and values that can't become JSON."""
+    for entry in [] if node.id == "scalar" else node.value:
+        key, value = entry if isinstance(entry, tuple) else (None, entry)
+        if key is not None and key.id == "scalar" and key.tag.rpartition(":")[2] not in ("str", "merge"):
+            yield key, f"the key {key.value} is no text: put it in quotes"
+        kind = value.tag.rpartition(":")[2]
+        shown = value.value if value.id == "scalar" else kind
+        if kind in _NO_JSON or (kind == "float" and shown.lower().lstrip("+-") in (".nan", ".inf")):
+            yield value, f"the value {shown} is no text: put it in quotes"
 
 
 def _repeated(node: Any) -> Iterator[tuple[int, str]]:

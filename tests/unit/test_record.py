@@ -1,0 +1,190 @@
+"""The audit record: what it says about each way a promotion can end."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_infa.idmc.approval import approval_of
+from airflow_provider_infa.idmc.models import Job, JobState, ObjectResult
+from airflow_provider_infa.idmc.record import asset_uris, record_of, short_form, state_of
+
+from .idmc_doubles import ORG, ORG_ID, USER
+from .idmc_plans import plan_of, row
+
+PLAN = plan_of(row("Sales", "Project", "reuse"), row("Sales/m", "DTEMPLATE"), row("Finance/tf", "TASKFLOW", "create"))
+APPROVAL = approval_of(PLAN["hash"], "anna", at="2026-03-20T04:00:00Z")
+JOB = Job(
+    "import-1",
+    "promote",
+    JobState.WARNING,
+    "WARNING",
+    "Two of three.",
+    "2026-03-20T05:00:00.000Z",
+    "2026-03-20T05:01:00.000Z",
+    objects=(
+        ObjectResult("source-Sales/m", "Sales/m", "DTEMPLATE", JobState.SUCCESSFUL, "SUCCESSFUL", "Overwrite existing object"),
+        ObjectResult("source-Finance/tf", "Finance/tf", "TASKFLOW", JobState.FAILED, "FAILED", "Out of luck."),
+        ObjectResult("unknown", "x", "X", JobState.SUCCESSFUL, "SUCCESSFUL", None),
+    ),
+)  # fmt: skip
+VERIFIED = [
+    {"path": "Sales/m", "type": "DTEMPLATE", "new_id": "n1"},
+    {"path": "Finance/tf", "type": "PROCESS", "new_id": "n2"},
+]
+NOTHING: dict[str, Any] = {
+    "approval": None, "backup_uri": None, "job": None, "published": None, "verified": None, "restored": None
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("approval", "verified", "restored", "state"),
+    [
+        (None, [{}], None, "promoted"),
+        (None, [], None, "promoted"),
+        (APPROVAL, VERIFIED, None, "promoted"),
+        (APPROVAL, None, None, "failed"),
+        (None, None, None, "failed"),
+        (APPROVAL, None, {"restored": []}, "rolled back"),
+        (approval_of("h", "anna", approved=False), None, None, "rejected"),
+        # Nothing was sent, whatever else is at hand.
+        (approval_of("h", "anna", approved=False), None, {"restored": []}, "rejected"),
+        (approval_of("h", "anna") | {"approved": "false"}, None, None, "rejected"),
+    ],
+)
+def test_states(approval: Any, verified: Any, restored: Any, state: str) -> None:
+    assert state_of(approval, verified, restored) == state
+
+
+def test_everything() -> None:
+    record = record_of(
+        PLAN,
+        approval=APPROVAL,
+        backup_uri="s3://b/1",
+        job=JOB,
+        published=[{"path": "Finance/tf", "state": "SUCCESS"}],
+        verified=VERIFIED,
+        restored=None,
+        log_uri="s3://b/1/import.log",
+    )
+    assert datetime.fromisoformat(record.pop("recorded_at")).tzinfo is not None
+    assert record == {
+        "version": 1,
+        "state": "promoted",
+        "plan_hash": PLAN["hash"],
+        "source_org": {"id": "fg1dzqDZ1K3lbHp8uq5vQB", "name": "ACME_DEV"},
+        "target_org": {"id": ORG_ID, "name": ORG},
+        "user": USER,
+        "package_sha256": "0" * 64,
+        "approval": APPROVAL,
+        "backup_uri": "s3://b/1",
+        "import_job": {
+            "id": "import-1",
+            "state": "WARNING",
+            "message": "Two of three.",
+            "start_time": "2026-03-20T05:00:00.000Z",
+            "end_time": "2026-03-20T05:01:00.000Z",
+        },
+        "objects": [
+            {
+                "path": "Sales",
+                "type": "Project",
+                "planned": "reuse",
+                "done": None,
+                "state": None,
+                "message": None,
+                "source_id": "source-Sales",
+                "old_id": "target-Sales",
+                "new_id": None,
+            },
+            {
+                "path": "Sales/m",
+                "type": "DTEMPLATE",
+                "planned": "overwrite",
+                "done": "overwritten",
+                "state": "SUCCESSFUL",
+                "message": "Overwrite existing object",
+                "source_id": "source-Sales/m",
+                "old_id": "target-Sales/m",
+                "new_id": "n1",
+            },
+            {
+                "path": "Finance/tf",
+                "type": "TASKFLOW",
+                "planned": "create",
+                "done": None,
+                "state": "FAILED",
+                "message": "Out of luck.",
+                "source_id": "source-Finance/tf",
+                "old_id": None,
+                # The new id of a namesake of another type is not this one's.
+                "new_id": None,
+            },
+        ],
+        "published": [{"path": "Finance/tf", "state": "SUCCESS"}],
+        "rollback": None,
+        "log_uri": "s3://b/1/import.log",
+    }
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_a_promotion_that_ended_after_its_plan() -> None:
+    record = record_of(PLAN, **NOTHING)
+    assert (record["state"], record["import_job"], record["published"]) == ("failed", None, [])
+    assert {o["done"] for o in record["objects"]} == {None}
+    json.dumps(record)
+
+
+def test_short_form() -> None:
+    record = record_of(PLAN, **NOTHING | {"approval": APPROVAL, "job": JOB, "verified": VERIFIED})
+    assert short_form(record, "s3://b/record.json") == {
+        "state": "promoted",
+        "plan_hash": PLAN["hash"],
+        "source_org": "ACME_DEV",
+        "target_org": ORG,
+        "approved_by": "anna",
+        "import_job_id": "import-1",
+        "package_sha256": "0" * 64,
+        "objects": 3,
+        "created": 1,
+        "overwritten": 1,
+        "record_uri": "s3://b/record.json",
+    }
+    short = short_form(record_of(PLAN, **NOTHING), None)
+    assert (short["approved_by"], short["import_job_id"], short["record_uri"]) == (None, None, None)
+    # Airflow 2 stores no event with anything nested.
+    assert not [value for value in short.values() if isinstance(value, (dict, list))]
+
+
+def test_assets_of_what_changed() -> None:
+    plan = plan_of(
+        row("Kept", "Project", "reuse"),
+        row("Kept/mt", "MTT", "reuse"),
+        row("ora", "Connection", "create"),
+        row("New", "Project", "create"),
+        row("Sales/m", "DTEMPLATE"),
+        row("Sales/In/mt", "MTT", "create"),
+        row("Blocked/mt", "MTT", "blocked"),
+        row("Archive/mt", "MTT", "map", overwrites=True),
+        row("Fin & Co/tf", "TASKFLOW", "create"),
+    )
+    assert list(asset_uris(plan)) == [
+        f"infa://{ORG}/Sales",
+        f"infa://{ORG}/Archive",
+        f"infa://{ORG}/Fin%20%26%20Co",
+    ]
+
+
+@given(st.text(min_size=1, max_size=10).filter(lambda t: "/" not in t), st.text(min_size=1, max_size=10))
+def test_names_stay_in_their_place_in_the_uri(project: str, org: str) -> None:
+    plan = plan_of(row(f"{project}/mt"), target_org={"id": "x", "name": org})
+    (uri,) = asset_uris(plan)
+    parts = urlsplit(uri)
+    assert (parts.scheme, parts.query, parts.fragment) == ("infa", "", "")
+    assert (unquote(parts.netloc), unquote(parts.path)) == (org, f"/{project}")
