@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, Ass
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.record import PROMOTED, asset_uris, record_of, short_form
 from airflow_provider_infa.storage import join, write_text
@@ -94,7 +95,7 @@ class InfaRecordPromotionOperator(BaseOperator):
             plan = check_plan(given)
             job_id = arguments.text(self.import_job_id)
             job = hook.get_import(job_id, expand=True) if job_id else None
-            log_text = hook.get_import_log(job.id) if job and job.state.is_end else ""
+            log_text = self._job_log(hook, job.id) if job and job.state.is_end else ""
             place = self._place(context, plan)
             record = record_of(
                 plan,
@@ -120,6 +121,15 @@ class InfaRecordPromotionOperator(BaseOperator):
             for asset_uri in asset_uris(plan):
                 context["outlet_events"][AssetAlias(ALIAS)].add(Asset(asset_uri), extra=short)
         return short
+
+    def _job_log(self, hook: InfaHook, job_id: str) -> str:
+        try:
+            return hook.get_import_log(job_id)
+        except IdmcError as error:
+            if error.transient:
+                raise
+            self.log.warning("The log of import job %s is not part of the record: %s", job_id, error)
+            return ""
 
     def _place(self, context: Context, plan: Mapping[str, Any]) -> str | None:
         uri = arguments.text(self.audit_uri)
