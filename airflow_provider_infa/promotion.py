@@ -139,6 +139,7 @@ def promote(
             runtime_environments=runtime_environments,
             connections=connections,
             projects=projects,
+            schedules=schedules,
             on_drift=on_drift,
         )
         planned: Any = plan.output
@@ -174,9 +175,7 @@ def promote(
         wait = InfaImportSensor(task_id="wait", **target, import_job_id=job_id, **sensing)
         steps += [upload, start, wait]
         if schedules is not None or manifest:
-            steps.append(
-                InfaLinkScheduleOperator(task_id="link_schedules", **target, schedules=schedules, manifest=manifest)
-            )
+            steps.append(InfaLinkScheduleOperator(task_id="link_schedules", **target, plan=planned))
         published: Any = None
         if publish:
             publishing = InfaPublishOperator(task_id="publish", **target, plan=planned, **waiting)

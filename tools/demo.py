@@ -10,7 +10,7 @@ import time
 
 from playground import Playground, playground
 
-DAG_ID = "promote_minimal"
+DAG_ID = "promote_release"
 JOB_SECONDS = 2.0
 #: A task starting, and a line logged by this provider, as ``airflow dags test`` prints them.
 STEP = re.compile(r".*\[DAG TEST\] starting task_id=(?P<task>\S+)")

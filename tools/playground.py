@@ -79,6 +79,7 @@ def playground(job_seconds: float) -> Iterator[Playground]:
                 "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
                 "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}",
                 "INFA_PACKAGES": (folder / "packages").as_uri(),
+                "INFA_BACKUPS": (folder / "backups").as_uri(),
                 "PYTHONWARNINGS": "ignore",
             }
             yield Playground(folder, environment, orgs)

@@ -26,6 +26,7 @@ def main() -> None:
             "AIRFLOW__API__BASE_URL": address,
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
             "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
+            "INFA_APPROVAL": "person",
         }
         print("Preparing Airflow's database (about 20 seconds) ...")
         ground.airflow("db", "migrate")
@@ -42,7 +43,8 @@ def main() -> None:
             wait_until_up(ground, airflow, address)
             name, password = next(iter(json.loads((ground.folder / PASSWORDS).read_text()).items()))
             print(f"\nAirflow:  {address}\nLogin:    {name}\nPassword: {password}\n")
-            print("Trigger promote_minimal there, for example. Ctrl-C stops everything.", flush=True)
+            print("Trigger promote_release there, and approve its plan under Required Actions. Ctrl-C stops everything.")
+            sys.stdout.flush()
             airflow.wait()
 
 

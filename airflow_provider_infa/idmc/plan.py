@@ -7,7 +7,7 @@ Names (projects, connections, runtime environments) become ids here and nowhere 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from airflow_provider_infa.idmc.lookup import lookup
 from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Asset, same_type
 from airflow_provider_infa.idmc.package import Package, PackageObject
 from airflow_provider_infa.idmc.planned import BLOCKED, CREATE, MAP, OVERWRITE, REUSE, Plan, PlannedObject
+from airflow_provider_infa.idmc.schedules import find_schedule
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.source_control import obstacle, source_controlled
 from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, select, unused
@@ -64,8 +65,10 @@ def plan_import(session: Session, package: Package, wishes: Wishes, *, source: S
         else:
             planned.append(_plan_asset(c, asset, default, org))
     planned = _with_states(session, planned, login, block_on_drift=wishes.block_on_drift)
-    arriving = [p.source for p in planned if is_asset(p.source) and (p.action == CREATE or p.overwrites)]
+    arriving = [p.source for p in planned if is_asset(p.source) and p.is_arriving]
     missing, remarks = missing_dependencies(session, source, package, arriving, wishes)
+
+    schedules = _schedules(session, planned, wishes)
 
     specification: dict[str, Any] = {"defaultConflictResolution": default}
     if wishes.include_objects:
@@ -79,8 +82,27 @@ def plan_import(session: Session, package: Package, wishes: Wishes, *, source: S
         user=login.user,
         objects=(*planned, *(_plan_missing(o, place, users, org) for o, place, users in missing)),
         import_specification=specification,
-        warnings=(*unused(package, wishes), *remarks),
+        schedules=schedules,
+        warnings=(*unused(package, wishes), *remarks, *_unplanned(wishes, schedules)),
     )
+
+
+def _schedules(session: Session, planned: Sequence[PlannedObject], wishes: Wishes) -> dict[str, str]:
+    """
+    The schedules of those tasks that the import brings.
+
+    :raises IdmcNotFoundError: If the org has no schedule of that name.
+    """
+    arriving = {p.target_path for p in planned if same_type(p.source.type, "MTT") and p.is_arriving}
+    schedules = {path: name for path, name in wishes.schedules.items() if path in arriving}
+    for name in dict.fromkeys(schedules.values()):
+        find_schedule(session, name)
+    return schedules
+
+
+def _unplanned(wishes: Wishes, schedules: Mapping[str, str]) -> list[str]:
+    strangers = [path for path in wishes.schedules if path not in schedules]
+    return [f"schedules names {_some(strangers)}, which the import does not bring."] if strangers else []
 
 
 def check_orgs(package: Package, target: Login, source: Login | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_infa.idmc.planned import BLOCKED, CREATE, MAP, OVERWRITE, REUSE
@@ -45,9 +45,8 @@ def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for warning in plan["warnings"]:
         yield f"- ⚠ {_text(warning)}"
-    yield from _paths("Changed there by others since the last promotion", plan["drift"])
-    yield from _paths("Arrive without a schedule", plan["unscheduled"])
-    yield from _paths("New connections without a password", plan["without_password"])
+    for note in notes(plan):
+        yield f"- {_text(note)}"
     for action, heading in _HEADINGS.items():
         rows = [row for row in plan["objects"] if row["action"] == action]
         if rows and action not in _FOLDED:
@@ -64,10 +63,22 @@ def _row(row: Mapping[str, Any]) -> str:
     return f"- {_text(source['type'])} {_text(source['path'])}{moved}{f': {_text(why)}' if why else ''}"
 
 
-def _paths(heading: str, paths: Iterable[str]) -> Iterator[str]:
-    if names := [_text(path) for path in paths]:
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        yield f"- {heading}: {', '.join(names[:SHOWN])}{more}"
+def notes(plan: Mapping[str, Any]) -> Iterator[str]:
+    """
+    What the counts do not tell, as sentences of plain text.
+
+    :param plan: The plan as JSON.
+    """
+    scheduled = [f"{path} ({name})" for path, name in plan["schedules"].items()]
+    for heading, names in (
+        ("Changed there by others since the last promotion", plan["drift"]),
+        ("Get a schedule after the import", scheduled),
+        ("Arrive without a schedule", plan["unscheduled"]),
+        ("New connections without a password", plan["without_password"]),
+    ):
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            yield f"{heading}: {', '.join(names[:SHOWN])}{more}"
 
 
 def _shortened(lines: list[str]) -> list[str]:

@@ -51,6 +51,11 @@ class PlannedObject:
         """Id in the target org; None if it does not exist there."""
         return self.target.id if self.target else None
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether the import brings it, instead of leaving what is there."""
+        return self.action == CREATE or self.overwrites
+
     def row(self) -> dict[str, Any]:
         """Plain JSON."""
         target = self.target
@@ -81,6 +86,7 @@ class Plan:
     :param user: The promoting user: who is logged in to the target org.
     :param objects: What would happen to each object, in the package's order.
     :param import_specification: What the start of the import has to send.
+    :param schedules: Path of a mapping task in the target org to the schedule that it gets after the import.
     :param warnings: Names in the wishes that concern nothing in the package: a slip, or of use for another package.
     """
 
@@ -90,6 +96,7 @@ class Plan:
     user: str
     objects: tuple[PlannedObject, ...]
     import_specification: Mapping[str, Any]
+    schedules: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -129,7 +136,12 @@ class Plan:
                 for o in self.missing
             ],
             "drift": [o.target_path for o in self.objects if o.drift],
-            "unscheduled": [o.target_path for o in self._arriving if o.source.type.upper() in SCHEDULABLE],
+            "schedules": dict(self.schedules),
+            "unscheduled": [
+                o.target_path
+                for o in self._arriving
+                if o.source.type.upper() in SCHEDULABLE and o.target_path not in self.schedules
+            ],
             "without_password": [
                 o.target_path for o in self.objects if o.action == CREATE and same_type(o.source.type, CONNECTION)
             ],
@@ -140,7 +152,7 @@ class Plan:
     @property
     def _arriving(self) -> tuple[PlannedObject, ...]:
         """What the import brings, instead of leaving what is there."""
-        return tuple(o for o in self.objects if o.action == CREATE or o.overwrites)
+        return tuple(o for o in self.objects if o.is_arriving)
 
     def check(self) -> None:
         """
@@ -173,6 +185,7 @@ def hash_of(plan: Mapping[str, Any]) -> str:
         "target_org": plan["target_org"]["id"],
         "import_specification": plan["import_specification"],
         "objects": [_promised(row) for row in plan["objects"]],
+        "schedules": plan["schedules"],
     }
     return hashlib.sha256(json.dumps(promise, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

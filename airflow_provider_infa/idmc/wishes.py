@@ -38,6 +38,7 @@ class Wishes:
     :param runtime_environments: Name in the source org to name in the target org.
     :param connections: Name in the source org to name in the target org; connector type and version must be the same.
     :param projects: Project or folder path in the source org to that in the target org.
+    :param schedules: Path of a mapping task in the target org to the schedule that it shall have there.
     :param block_on_drift: Whether an asset that somebody else than the promoting user changed last is not overwritten.
     """
 
@@ -47,6 +48,7 @@ class Wishes:
     runtime_environments: Mapping[str, str] = field(default_factory=dict)
     connections: Mapping[str, str] = field(default_factory=dict)
     projects: Mapping[str, str] = field(default_factory=dict)
+    schedules: Mapping[str, str] = field(default_factory=dict)
     block_on_drift: bool = False
 
 

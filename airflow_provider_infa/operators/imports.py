@@ -16,7 +16,7 @@ from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPackageError
 from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.plan import plan_import
-from airflow_provider_infa.idmc.plan_text import markdown
+from airflow_provider_infa.idmc.plan_text import markdown, notes
 from airflow_provider_infa.idmc.planned import BLOCKED, Plan
 from airflow_provider_infa.idmc.wishes import Wishes
 from airflow_provider_infa.operators.jobs import RECOMMENDED_OBJECTS, InfaJobOperator
@@ -46,6 +46,8 @@ class InfaPlanImportOperator(BaseOperator):
     :param runtime_environments: Name in the source org to name in the target org.
     :param connections: Name in the source org to name in the target org; connector type and version must be the same.
     :param projects: Project or folder path in the source org to that in the target org.
+    :param schedules: Path of a mapping task in the target org to the schedule that it shall get after the import, by
+        :class:`~airflow_provider_infa.operators.schedules.InfaLinkScheduleOperator`.
     :param on_drift: What to do about assets that would be overwritten, and that somebody else than the promoting user
         changed last: ``show`` them in the plan, or ``block``.
     :param on_blocked: What to do if something is in the way: ``fail``, with everything that is and the arguments that
@@ -69,6 +71,7 @@ class InfaPlanImportOperator(BaseOperator):
         "connections",
         "projects",
         "manifest",
+        "schedules",
         "on_drift",
         "on_blocked",
         "relax_checksum",
@@ -79,6 +82,7 @@ class InfaPlanImportOperator(BaseOperator):
         "runtime_environments": "json",
         "connections": "json",
         "projects": "json",
+        "schedules": "json",
     }
 
     def __init__(
@@ -94,6 +98,7 @@ class InfaPlanImportOperator(BaseOperator):
         runtime_environments: Mapping[str, str] | str | None = None,
         connections: Mapping[str, str] | str | None = None,
         projects: Mapping[str, str] | str | None = None,
+        schedules: Mapping[str, str] | str | None = None,
         on_drift: str = "show",
         on_blocked: str = "fail",
         relax_checksum: bool | str = False,
@@ -112,6 +117,7 @@ class InfaPlanImportOperator(BaseOperator):
         self.runtime_environments = runtime_environments
         self.connections = connections
         self.projects = projects
+        self.schedules = schedules
         self.on_drift = on_drift
         self.on_blocked = on_blocked
         self.relax_checksum = relax_checksum
@@ -123,12 +129,12 @@ class InfaPlanImportOperator(BaseOperator):
             with _package_of(self) as (path, source):
                 package = read_package(path, relax_checksum=arguments.flag(self.relax_checksum, "relax_checksum"))
                 plan = plan_import(hook.get_conn(), package, wishes, source=source.get_conn() if source else None)
-            self._show(plan)
+            result = plan.to_json()
+            self._show(plan, result)
             if plan.blocked and on_blocked == "skip":
                 raise AirflowSkipException(f"{len(plan.blocked)} objects are blocked, nothing is promoted.")
             if on_blocked == "fail":
                 plan.check()
-        result = plan.to_json()
         # plan.output["..."] in a DAG means the XCom of that key, not a member of the returned value.
         context["ti"].xcom_push(key="import_specification", value=result["import_specification"])
         context["ti"].xcom_push(key="package_sha256", value=result["package"]["sha256"])
@@ -154,16 +160,17 @@ class InfaPlanImportOperator(BaseOperator):
             ),
             connections=target.connections | arguments.names(self.connections, "connections"),
             projects=target.projects | arguments.names(self.projects, "projects"),
+            schedules=target.schedules | arguments.names(self.schedules, "schedules"),
             block_on_drift=arguments.choice(self.on_drift, "on_drift", ("show", "block")) == "block",
         )
 
-    def _show(self, plan: Plan) -> None:
+    def _show(self, plan: Plan, result: Mapping[str, Any]) -> None:
         counts = ", ".join(f"{number} {action}" for action, number in plan.counts.items() if number)
         self.log.info("Import of %d objects into org %s: %s.", len(plan.objects), plan.org_name, counts)
         if len(plan.objects) > RECOMMENDED_OBJECTS:
             self.log.warning("Informatica recommends at most %d objects in one import.", RECOMMENDED_OBJECTS)
-        for warning in plan.warnings:
-            self.log.info("%s", warning)
+        for note in (*plan.warnings, *notes(result)):
+            self.log.info("%s", note)
         for o in sorted(plan.objects, key=lambda o: o.action != BLOCKED):
             why = " ".join(dict.fromkeys(filter(None, (o.reason, o.drift))))
             self.log.info("%-10s %-12s %s: %s", o.action, o.source.type, o.source.path, why)

@@ -9,6 +9,8 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.errors import IdmcInputError
+from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.waiting import failing_for_good
 
 if TYPE_CHECKING:
@@ -23,31 +25,32 @@ class InfaLinkScheduleOperator(BaseOperator):
     linked already stays as it is.
 
     :param schedules: Path of a mapping task to the name of a schedule, both in this org.
-    :param manifest: Release manifest that has them for this org: a path, or any that Airflow's object storage takes.
-        ``schedules`` wins over it.
+    :param plan: Instead of ``schedules``, the plan of an import: ``plan.output``. Links what that announced.
     :param infa_conn_id: Airflow connection of the org.
     :return: A row for each task: ``path``, ``schedule`` and ``linked``, which is False if it was so before.
     """
 
-    template_fields: Sequence[str] = ("infa_conn_id", "schedules", "manifest")
-    template_fields_renderers = {"schedules": "json"}
+    template_fields: Sequence[str] = ("infa_conn_id", "schedules", "plan")
+    template_fields_renderers = {"schedules": "json", "plan": "json"}
 
     def __init__(
         self,
         *,
         schedules: Mapping[str, str] | str | None = None,
-        manifest: str | None = None,
+        plan: Mapping[str, Any] | str | None = None,
         infa_conn_id: str = InfaHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.infa_conn_id = infa_conn_id
         self.schedules = schedules
-        self.manifest = manifest
+        self.plan = plan
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
-            login = hook.get_conn().login()
-            names = arguments.release(self.manifest).target(login.org_name, login.org_id).schedules
-            names = names | arguments.names(self.schedules, "schedules")
+            names = arguments.names(self.schedules, "schedules")
+            if plan := arguments.mapping(self.plan, "plan"):
+                if names:
+                    raise IdmcInputError("schedules and plan exclude each other.")
+                names = check_plan(plan)["schedules"]
             return hook.link_schedules(names)

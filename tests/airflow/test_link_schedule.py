@@ -7,18 +7,14 @@ import json
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcUnavailableError
+from airflow_provider_infa.idmc.package import read_package
+from airflow_provider_infa.idmc.plan import plan_import
+from airflow_provider_infa.idmc.wishes import Wishes
 from airflow_provider_infa.operators.schedules import InfaLinkScheduleOperator
 
 TASK = "Sales/mt_orders"
-MANIFEST = """\
-version: 1
-include: ["Sales/*"]
-targets:
-  ACME_TEST:
-    schedules: {Sales/mt_orders: hourly, Support/mt_tickets: nightly}
-  ACME_PROD: {}
-"""
 
 
 def link(schedules=None, **arguments):
@@ -52,17 +48,29 @@ def test_what_is_linked_already_stays_as_it_is(promotion, run, logged):
     assert f"{TASK} was already run by schedule nightly" in logged()
 
 
-def test_a_manifest_has_them_for_each_org(promotion, run, tmp_path):
-    (tmp_path / "release.yaml").write_text(MANIFEST)
-    rows = run(link(manifest=str(tmp_path / "release.yaml")))
-    assert [row["linked"] for row in rows] == [True, True]
-    assert schedules(promotion) == {TASK: "hourly", "Support/mt_tickets": "nightly"}
-    run(link({TASK: "nightly"}, manifest=str(tmp_path / "release.yaml")))
-    assert schedules(promotion) == {TASK: "nightly", "Support/mt_tickets": "nightly"}
-    assert run(link(manifest=str(tmp_path / "release.yaml"), infa_conn_id="infa_prod")) == []
+def planned(promotion, package, **wishes):
+    with InfaHook("infa_test") as hook:
+        return plan_import(hook.get_conn(), read_package(package), Wishes(**promotion.names, **wishes)).to_json()
 
 
-@pytest.mark.parametrize("nothing", [{}, {"schedules": {}}, {"schedules": "None", "manifest": "None"}])
+def test_a_plan_announces_what_is_linked(promotion, package, run):
+    plan = planned(promotion, package, schedules={TASK: "hourly", "Support/mt_tickets": "nightly"})
+    assert plan["schedules"] == {TASK: "hourly"}
+    assert TASK not in plan["unscheduled"]
+    assert any("Support/mt_tickets" in warning for warning in plan["warnings"])
+    assert plan["hash"] != planned(promotion, package, schedules={TASK: "nightly"})["hash"]
+    assert run(link(plan=plan)) == [{"path": TASK, "schedule": "hourly", "linked": True}]
+    assert schedules(promotion) == {TASK: "hourly"}
+    with pytest.raises(AirflowFailException, match="exclude each other"):
+        run(link({TASK: "nightly"}, plan=plan))
+
+
+def test_a_plan_is_not_made_with_a_schedule_that_does_not_exist(promotion, package):
+    with pytest.raises(IdmcNotFoundError, match="no schedule 'weekly'"):
+        planned(promotion, package, schedules={TASK: "weekly"})
+
+
+@pytest.mark.parametrize("nothing", [{}, {"schedules": {}}, {"schedules": "None", "plan": "None"}])
 def test_nothing_to_link(promotion, run, nothing):
     assert run(link(**nothing)) == []
     assert schedules(promotion) == {TASK: "nightly"}

@@ -49,6 +49,8 @@ def plan_of(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "objects": list(rows),
         "missing": [],
         "drift": [row["target"]["path"] for row in rows if row["drift"]],
+        "schedules": {},
+        "schedules": {},
         "unscheduled": [],
         "without_password": [],
         "warnings": [],
