@@ -62,12 +62,13 @@ def cai_base(api_host: str) -> str:
     Address of Application Integration that goes with an API host.
 
     ``usw5.dm-us…`` has ``usw5-cai.dm-us…`` (publish logs of iics-cli, 2026, and other clients), the old PODs ``na1``
-    and ``na2`` have ``na1.ai.dm-us…`` (public scripts). An address, or a name of a single word, stands for both.
+    and ``na2`` have ``na1.ai.dm-us…`` (public scripts). An address stands for both, and so does a name without a domain
+    of its own: ``idmc-cai.example`` would be somebody else's than ``idmc.example``, and the session would go there.
 
     :param api_host: Scheme and host of the API.
     """
     scheme, _, host = api_host.partition("://")
-    first, dot, rest = host.partition(".")
-    if not dot or re.fullmatch(r"[\d.]+(:\d+)?|\[.*", host):
+    first, _, rest = host.partition(".")
+    if "." not in rest.rstrip(".") or re.fullmatch(r"[\d.]+(:\d+)?|\[.*", host):
         return api_host
     return f"{scheme}://{first}.ai.{rest}" if re.fullmatch(r"na\d", first) else f"{scheme}://{first}-cai.{rest}"

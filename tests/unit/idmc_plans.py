@@ -50,7 +50,6 @@ def plan_of(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "missing": [],
         "drift": [row["target"]["path"] for row in rows if row["drift"]],
         "schedules": {},
-        "schedules": {},
         "unscheduled": [],
         "without_password": [],
         "warnings": [],

@@ -58,6 +58,7 @@ def test_a_plan() -> None:
         row("Sales/m", "DTEMPLATE", "blocked", reason="carla has it."),
         row("Sales/mt", drift="Last changed there by carla."),
         row("Sales/tf", "TASKFLOW", "create"),
+        schedules={"Sales/new": "nightly"},
         unscheduled=["Sales/mt"],
         without_password=["sf"],
         warnings=["connections names 'x'."],
@@ -71,6 +72,7 @@ def test_a_plan() -> None:
         "",
         "- ⚠ connections names 'x'.",
         "- Changed there by others since the last promotion: Sales/mt",
+        "- Get a schedule after the import: Sales/new (nightly)",
         "- Arrive without a schedule: Sales/mt",
         "- New connections without a password: sf",
         "",
@@ -143,7 +145,9 @@ def plan_with(name: str) -> dict[str, Any]:
         row(name, name, action, reason=name, drift=name, target={"path": f"{name}{n}"})
         for n, action in enumerate(("blocked", "overwrite", "create", "map", "reuse"))
     ]
-    plan = plan_of(*rows, unscheduled=[name, name], without_password=[name], warnings=[name], user=name)
+    plan = plan_of(
+        *rows, schedules={name: name}, unscheduled=[name, name], without_password=[name], warnings=[name], user=name
+    )
     plan["package"] |= {"source_org_name": name, "name": name}
     plan["target_org"]["name"] = name
     return plan
@@ -210,7 +214,7 @@ def test_names_stay_names(name: str) -> None:
     assert not AUTOLINK.search(words(text))
     # It can still be read: nothing of it is lost.
     seen = words(text).replace("\u2060", "")
-    assert seen.count(" ".join(name.split())) >= 12
+    assert seen.count(" ".join(name.split())) >= 14
 
 
 @settings(max_examples=300, deadline=None)

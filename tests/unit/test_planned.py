@@ -13,13 +13,13 @@ import requests_mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_infa.idmc.errors import IdmcInputError
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError
 from airflow_provider_infa.idmc.plan import plan_import
 from airflow_provider_infa.idmc.planned import ACTIONS, VERSION, check_plan, hash_of
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.wishes import Wishes
 
-from .idmc_doubles import Target
+from .idmc_doubles import API_BASE, ORG, Target
 from .idmc_packages import Packed, package_of
 from .idmc_plans import plan_of, row
 
@@ -37,7 +37,8 @@ PLAN = plan_of(
         "objectSpecification": [{"sourceObjectId": "source-ora", "targetObjectId": "target-ora"}],
     },
     missing=[{"type": "Connection", "name": "x", "reason": "r", "argument": "a"}],
-    unscheduled=["Sales/mt"],
+    schedules={"Sales/mt": "nightly"},
+    unscheduled=["Sales/tf"],
     warnings=["w"],
 )
 
@@ -70,7 +71,7 @@ def matters(path: tuple[Any, ...]) -> bool:
         state = overwrites and path[2:] in (("target", "updated_by"), ("target", "update_time"))
         fixed = (("source", "id"), ("target", "id"), ("target", "path"), ("action",), ("overwrites",))
         return state or path[2:] in fixed
-    return path[0] == "import_specification" or path in (("package", "sha256"), ("target_org", "id"))
+    return path[0] in ("import_specification", "schedules") or path in (("package", "sha256"), ("target_org", "id"))
 
 
 def test_a_plan_is_accepted_as_it_is() -> None:
@@ -103,6 +104,8 @@ def test_a_change_by_hand_is_found(path: tuple[Any, ...]) -> None:
         (("import_specification", "objectSpecification"), []),
         (("import_specification", "more"), None),
         (("objects", 3, "target", "update_time"), None),
+        (("schedules",), {}),
+        (("schedules",), {"Sales/mt2": "nightly"}),
         (("hash",), "0" * 64),
         (("hash",), PLAN["hash"].upper()),
         (("hash",), None),
@@ -167,6 +170,7 @@ def test_what_is_no_plan(value: Any) -> None:
         (("objects", 0), {}),
         (("objects", 0, "target"), None),
         (("objects", 0, "source"), "x"),
+        (("schedules",), {"Sales/mt": {1}}),
         (("import_specification",), {"x": {1, 2}}),
         (("import_specification",), {1: 2, "a": 3}),
     ],
@@ -229,3 +233,25 @@ def test_what_people_have_to_do_by_hand(wire: Mocker, session: Session) -> None:
     assert plan["unscheduled"] == ["Sales/new", "Sales/old", "Sales/w"]
     assert plan["without_password"] == ["ora"]
     assert check_plan(json.loads(json.dumps(plan))) == plan
+
+
+def test_schedules_are_part_of_the_promise(wire: Mocker, session: Session) -> None:
+    """Those of tasks that arrive; a name that the org lacks is found now, not after the import."""
+    objects = [Packed("Sales", "Project"), Packed("Sales/new", "MTT"), Packed("Sales/kept", "MTT")]
+    Target(wire, ("Sales", "Project"), ("Sales/kept", "MTT"))
+    wire.get(f"{API_BASE}/api/v2/schedule/name/nightly", json={"id": "1", "name": "nightly"})
+    wire.get(f"{API_BASE}/api/v2/schedule/name/nigthly", status_code=404, json={})
+
+    def plan(**schedules: str) -> dict[str, Any]:
+        paths = {f"Sales/{name}": schedule for name, schedule in schedules.items()}
+        wishes = Wishes(schedules=paths, conflict_resolutions={"Sales/kept": "REUSE"})
+        return plan_import(session, package_of(*objects), wishes).to_json()
+
+    without, made = plan(), plan(new="nightly", kept="nightly", other="nigthly")
+    assert (without["schedules"], without["unscheduled"]) == ({}, ["Sales/new"])
+    assert (made["schedules"], made["unscheduled"]) == ({"Sales/new": "nightly"}, [])
+    assert made["hash"] != without["hash"]
+    (warning,) = made["warnings"]
+    assert "Sales/kept, Sales/other" in warning
+    with pytest.raises(IdmcNotFoundError, match=f"Org {ORG} has no schedule 'nigthly'"):
+        plan(new="nigthly")

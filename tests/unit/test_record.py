@@ -29,7 +29,7 @@ JOB = Job(
     "2026-03-20T05:00:00.000Z",
     "2026-03-20T05:01:00.000Z",
     objects=(
-        ObjectResult("source-Sales/m", "Sales/m", "DTEMPLATE", JobState.SUCCESSFUL, "SUCCESSFUL", "Overwrite existing object"),
+        ObjectResult("source-Sales/m", "Sales/m", "DTEMPLATE", JobState.SUCCESSFUL, "OK", "Overwrite existing object"),
         ObjectResult("source-Finance/tf", "Finance/tf", "TASKFLOW", JobState.FAILED, "FAILED", "Out of luck."),
         ObjectResult("unknown", "x", "X", JobState.SUCCESSFUL, "SUCCESSFUL", None),
     ),
@@ -108,7 +108,7 @@ def test_everything() -> None:
                 "type": "DTEMPLATE",
                 "planned": "overwrite",
                 "done": "overwritten",
-                "state": "SUCCESSFUL",
+                "state": "OK",
                 "message": "Overwrite existing object",
                 "source_id": "source-Sales/m",
                 "old_id": "target-Sales/m",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_infa.idmc.errors import IdmcSettingsError
-from airflow_provider_infa.idmc.regions import PODS, login_host
+from airflow_provider_infa.idmc.regions import PODS, cai_base, login_host
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,31 @@ def test_unknown_region_lists_the_known_ones(word: str) -> None:
     for known in ("USW5", "EMC1", "APAUC1", "em", "us", "apne"):
         assert known in text
     assert "Host" in text
+
+
+@pytest.mark.parametrize(
+    ("api", "cai"),
+    [
+        ("https://usw5.dm-us.informaticacloud.com", "https://usw5-cai.dm-us.informaticacloud.com"),
+        ("https://emc1.dm1-em.informaticacloud.com", "https://emc1-cai.dm1-em.informaticacloud.com"),
+        ("https://na1.dm-us.informaticacloud.com", "https://na1.ai.dm-us.informaticacloud.com"),
+        ("https://na2.dm-us.informaticacloud.com", "https://na2.ai.dm-us.informaticacloud.com"),
+        ("https://nac1.dm-na.informaticacloud.com", "https://nac1-cai.dm-na.informaticacloud.com"),
+        ("https://na10.dm-us.informaticacloud.com", "https://na10-cai.dm-us.informaticacloud.com"),
+        ("https://usw5.dm-us.informaticacloud.com:443", "https://usw5-cai.dm-us.informaticacloud.com:443"),
+        # One host for everything: on this machine, by address, or by a name without a domain.
+        ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+        ("https://10.1.2.3:8443", "https://10.1.2.3:8443"),
+        ("http://[::1]:8081", "http://[::1]:8081"),
+        ("http://[::ffff:127.0.0.1]:8081", "http://[::ffff:127.0.0.1]:8081"),
+        ("http://localhost:8081", "http://localhost:8081"),
+        # idmc-cai.example would be somebody else's domain.
+        ("https://idmc.example", "https://idmc.example"),
+        ("https://idmc.example:8443", "https://idmc.example:8443"),
+        ("https://informaticacloud.com.", "https://informaticacloud.com."),
+        ("http://dev.localhost:8081", "http://dev.localhost:8081"),
+    ],
+)
+def test_host_of_application_integration(api: str, cai: str) -> None:
+    assert cai_base(api) == cai

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from airflow_provider_infa import __version__
 from airflow_provider_infa.idmc import errors
 from airflow_provider_infa.idmc.policy import Kind
-from airflow_provider_infa.idmc.session import Session
+from airflow_provider_infa.idmc.session import Api, Session
 
 from .idmc_doubles import (
     API_BASE,
@@ -1003,3 +1003,125 @@ def test_login_goes_to_the_login_host_only(wire: Mocker, session: Session) -> No
     session.get_json("/things")
     assert [r.hostname for r in wire.request_history] == [LOGIN_HOST[8:], "usw5.dm-us.informaticacloud.com"]
     assert PASSWORD not in str(wire.request_history[-1].headers)
+
+
+# the org that is expected -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("expected", [None, "", ORG, ORG_ID])
+def test_the_expected_org(wire: Mocker, clock: Clock, expected: str | None) -> None:
+    wire.get(THINGS, json={})
+    with new_session(clock, expected_org=expected) as session:
+        assert session.get_json("/things") == {}
+
+
+@pytest.mark.parametrize("expected", ["ACME_PROD", ORG.lower(), f" {ORG}", ORG_ID.upper(), ORG[:-1], "*"])
+def test_another_org_than_expected(wire: Mocker, clock: Clock, caplog: pytest.LogCaptureFixture, expected: str) -> None:
+    """Nothing reaches it but login and logout."""
+    session = new_session(clock, expected_org=expected)
+    with caplog.at_level(logging.DEBUG), pytest.raises(errors.IdmcWrongOrgError) as caught:
+        session.get_json("/things")
+    text = str(caught.value)
+    assert f"{USER!r} leads to org {ORG!r} ({ORG_ID})" in text
+    assert repr(expected) in text
+    assert [r.url for r in wire.request_history] == [LOGIN, LOGOUT]
+    assert wire.request_history[-1].headers["INFA-SESSION-ID"] == SESSION_ID
+    session.close()
+    assert len(wire.request_history) == 2
+    check_clean(text + caplog.text, SESSION_ID, PASSWORD)
+    assert not caught.value.transient
+
+
+def test_an_org_that_tells_neither_name_nor_id(wire: Mocker, clock: Clock) -> None:
+    """Who asks for a certain org must not get just any."""
+    answer = login_answer()
+    answer["userInfo"] |= {"orgId": None, "orgName": None}
+    wire.post(LOGIN, json=answer)
+    with pytest.raises(errors.IdmcWrongOrgError):
+        new_session(clock, expected_org=ORG).login()
+
+
+def test_the_org_is_looked_at_with_every_login(wire: Mocker, clock: Clock) -> None:
+    """The user may have been moved meanwhile."""
+    moved = login_answer("session-2")
+    moved["userInfo"]["orgName"] = moved["userInfo"]["orgId"] = "elsewhere"
+    wire.post(LOGIN, [{"json": login_answer()}, {"json": moved}])
+    wire.get(THINGS, [{"status_code": 401, "json": {}}, {"json": {}}])
+    with new_session(clock, expected_org=ORG) as session, pytest.raises(errors.IdmcWrongOrgError, match="elsewhere"):
+        session.get_json("/things")
+    assert tries(wire) == 1
+
+
+# the interfaces ---------------------------------------------------------------------------------------------------
+
+HOST = API_BASE.removesuffix("/saas")
+CAI_HOST = "https://usw5-cai.dm-us.informaticacloud.com"
+APIS = {
+    Api.V3: (V3, "INFA-SESSION-ID"),
+    Api.V2: (f"{API_BASE}/api/v2", "icSessionId"),
+    Api.TASKFLOWS: (f"{HOST}/active-bpel", "INFA-SESSION-ID"),
+    Api.CAI: (f"{CAI_HOST}/active-bpel", "INFA-SESSION-ID"),
+}
+
+
+@pytest.mark.parametrize("api", Api)
+def test_each_interface_has_its_place_and_its_header(wire: Mocker, session: Session, api: Api) -> None:
+    base, header = APIS[api]
+    wire.get(f"{base}/things", json={"a": 1})
+    wire.post(f"{base}/things", json={"b": 2})
+    assert session.get_json("/things", {"q": "x y"}, api=api) == {"a": 1}
+    assert session.post_json("/things", {}, api=api, media_type="application/x+json", headers={"Mode": "M"}) == {"b": 2}
+    _, got, posted = wire.request_history
+    assert got.url == f"{base}/things?q=x%20y"
+    assert posted.headers["Content-Type"] == posted.headers["Accept"] == "application/x+json"
+    assert posted.headers["Mode"] == "M"
+    for sent in (got, posted):
+        assert sent.headers[header] == SESSION_ID
+        assert {"INFA-SESSION-ID", "icSessionId"} & {*sent.headers} == {header}
+
+
+@pytest.mark.parametrize("api", Api)
+def test_one_login_serves_all_interfaces(wire: Mocker, session: Session, api: Api) -> None:
+    """Also a session that one of them no longer accepts."""
+    for each, (base, _) in APIS.items():
+        answers = [{"status_code": 401, "json": {}}, {"json": {}}] if each is api else [{"json": {}}]
+        wire.get(f"{base}/things", answers)
+    for each in Api:
+        session.get_json("/things", api=each)
+    assert logins(wire) == 2
+
+
+@pytest.mark.parametrize("api", Api)
+def test_errors_of_each_interface_are_read_and_clean(wire: Mocker, session: Session, api: Api) -> None:
+    base, _ = APIS[api]
+    body = {"@type": "error", "code": "APP_1", "description": f"Bad {SESSION_ID} of {PASSWORD}", "statusCode": 400}
+    wire.get(f"{base}/things", status_code=400, json=body)
+    with pytest.raises(errors.IdmcRequestError, match="APP_1: Bad") as caught:
+        session.get_json("/things", api=api)
+    assert caught.value.code == "APP_1"
+    assert api.path in str(caught.value)
+    check_clean(str(caught.value), SESSION_ID, PASSWORD)
+
+
+@pytest.mark.parametrize("api", Api)
+@pytest.mark.parametrize(
+    ("base", "cai_url", "cai"),
+    [
+        ("https://na1.dm-us.informaticacloud.com/saas", None, "https://na1.ai.dm-us.informaticacloud.com"),
+        ("http://127.0.0.1:8081/saas", None, "http://127.0.0.1:8081"),
+        ("https://localhost/saas", None, "https://localhost"),
+        ("https://usw5.dm-us.informaticacloud.com", None, "https://usw5-cai.dm-us.informaticacloud.com"),
+        ("https://usw5.dm-us.informaticacloud.com/saas", "https://cai.corp.example", "https://cai.corp.example"),
+    ],
+)
+def test_addresses(api: Api, base: str, cai_url: str | None, cai: str) -> None:
+    host = base.removesuffix("/saas")
+    assert (
+        api.url(base, cai_url)
+        == {
+            Api.V3: f"{base}/public/core/v3",
+            Api.V2: f"{base}/api/v2",
+            Api.TASKFLOWS: f"{host}/active-bpel",
+            Api.CAI: f"{cai}/active-bpel",
+        }[api]
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from urllib.parse import urlsplit
 
 import pytest
 from urllib3.util import parse_url
 
 from airflow_provider_infa.idmc.errors import IdmcSettingsError
+from airflow_provider_infa.idmc.regions import cai_base
 from airflow_provider_infa.idmc.settings import is_loopback, is_trusted_api_base, login_url
 
 from .idmc_doubles import PASSWORD, settings
@@ -189,3 +191,23 @@ def test_what_is_trusted_is_where_requests_would_connect(api: str, home: str) ->
 def test_password_is_not_in_repr() -> None:
     assert PASSWORD not in repr(settings())
     assert "deployer" in repr(settings())
+
+
+def test_what_is_not_set_guards_nothing() -> None:
+    made = settings()
+    assert (made.cai_url, made.expected_org, made.protected) == (None, None, False)
+
+
+def test_settings_stay_as_they_are() -> None:
+    """Whether an org is protected is decided once, by its connection."""
+    made = settings(protected=True, expected_org="ACME_PROD")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.protected = False  # type: ignore[misc]
+    assert "ACME_PROD" in repr(made)
+    assert PASSWORD not in repr(made)
+
+
+@pytest.mark.parametrize(("api", "home"), TRUSTED)
+def test_the_host_of_application_integration_is_trusted_like_the_api_host(api: str, home: str) -> None:
+    """It is made from the API host, and the session goes there, too."""
+    assert is_trusted_api_base(cai_base(api.removesuffix("/saas")), home)

@@ -1,0 +1,229 @@
+"""What a backup describes, and what is found out before it is brought back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+import requests_mock
+
+from airflow_provider_infa.idmc import errors
+from airflow_provider_infa.idmc.backup import VERSION, changed_since, check_backup, created, describe, existing
+from airflow_provider_infa.idmc.package import Package, PackageObject
+from airflow_provider_infa.idmc.session import Session
+
+from .idmc_doubles import API_BASE, ORG, ORG_ID, USER, V3, Target
+from .idmc_packages import package_of
+from .idmc_plans import plan_of, row
+
+Mocker = requests_mock.Mocker
+
+V2 = f"{API_BASE}/api/v2"
+PLAN = plan_of(
+    row("Sales", "Project", "reuse"),
+    row("Sales/m", "DTEMPLATE"),
+    row("Sales/mt", "MTT"),
+    row("Sales/mt_free", "MTT"),
+    row("Sales/tf", "TASKFLOW"),
+    row("Service/p", "PROCESS"),
+    row("Archive/old", "MTT", "map", overwrites=True),
+    row("Sales/kept", "MTT", "reuse"),
+    row("Sales/held", "MTT", "blocked"),
+    row("Sales/new", "MTT", "create"),
+    row("ff", "Connection", "create"),
+)
+SAVED = ["Sales/m", "Sales/mt", "Sales/mt_free", "Sales/tf", "Service/p", "Archive/old"]
+
+
+def package(*paths: str) -> Package:
+    """What the target's export of these holds: the ids are those of the target."""
+    objects = tuple(PackageObject(f"target-{path}", path, "X", path) for path in paths)
+    return dataclasses.replace(package_of(sha256="b" * 64), objects=objects)
+
+
+class Org:
+    """The target: schedules of its tasks, and what of it is published."""
+
+    def __init__(self, wire: Mocker) -> None:
+        self.schedules: dict[str, Any] = {"Sales/mt": "nightly", "Archive/old": "hourly"}
+        self.attributes: dict[str, Any] = {"Sales/tf": {"publishedBy": "anna", "publicationStatus": "published"}}
+        self.listed: list[str] = []
+        wire.get(requests_mock.ANY, json=self._task, additional_matcher=lambda r: "/mttask/frs/" in r.url)
+        wire.get(requests_mock.ANY, json=self._schedule, additional_matcher=lambda r: f"{V2}/schedule/" in r.url)
+        wire.get(f"{V3}/objects", json=self._list)
+
+    def _task(self, request: Any, context: Any) -> dict[str, Any]:
+        path = unquote(request.url.rpartition("/")[2]).removeprefix("target-")
+        return {"@type": "mtTask", "id": path, "scheduleId": self.schedules.get(path)}
+
+    def _schedule(self, request: Any, context: Any) -> dict[str, Any]:
+        name = request.url.rpartition("/")[2]
+        return {"id": name, "name": name}
+
+    def _list(self, request: Any, context: Any) -> dict[str, Any]:
+        (q,) = parse_qs(urlsplit(request.url).query)["q"]
+        self.listed.append(q)
+        rows = [
+            {"id": f"target-{path}", "path": path, "type": "X", "customAttributes": value}
+            for path, value in self.attributes.items()
+        ]
+        return {"count": len(rows), "objects": rows}
+
+
+# describing -------------------------------------------------------------------------------------------------------
+
+
+def test_describe(wire: Mocker, session: Session) -> None:
+    org = Org(wire)
+    backup = describe(session, PLAN, package(*SAVED, "something/more"))
+    assert datetime.fromisoformat(backup.pop("time")).tzinfo is not None
+    objects = {o["path"]: o for o in backup.pop("objects")}
+    assert backup == {
+        "version": VERSION,
+        "org": {"id": ORG_ID, "name": ORG},
+        "plan_hash": PLAN["hash"],
+        "package": {"sha256": "b" * 64, "size": 4711},
+        "created": [{"path": "Sales/new", "type": "MTT"}, {"path": "ff", "type": "Connection"}],
+    }
+    # Exactly what will be overwritten.
+    assert list(objects) == SAVED
+    assert {path: o["schedule"] for path, o in objects.items() if o["schedule"]} == {
+        "Sales/mt": "nightly",
+        "Archive/old": "hourly",
+    }
+    assert [path for path, o in objects.items() if o["published"]] == ["Sales/tf"]
+    assert objects["Sales/mt"]["id"] == "target-Sales/mt"
+    assert org.listed == [
+        "type=='TASKFLOW' and location=='Sales'",
+        "type=='PROCESS' and location=='Service'",
+    ]
+
+
+@pytest.mark.parametrize("lacking", SAVED)
+def test_a_backup_that_lacks_something_is_none(wire: Mocker, session: Session, lacking: str) -> None:
+    Org(wire)
+    with pytest.raises(errors.IdmcPackageError, match=f"The backup of org {ORG} lacks [A-Z]+ {lacking}"):
+        describe(session, PLAN, package(*[path for path in SAVED if path != lacking]))
+
+
+def test_another_object_in_the_same_place_is_not_the_one(wire: Mocker, session: Session) -> None:
+    Org(wire)
+    held = package(*SAVED)
+    objects = tuple(dataclasses.replace(o, id=f"source-{o.path}") for o in held.objects)
+    with pytest.raises(errors.IdmcPackageError, match="DTEMPLATE Sales/m, MTT Sales/mt, "):
+        describe(session, PLAN, dataclasses.replace(held, objects=objects))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "published"),
+    [
+        (None, False),
+        ({}, False),
+        ({"publishedBy": "anna"}, True),
+        ({"publishedBy": None, "publicationDate": None}, False),
+        ({"publicationStatus": "PUBLISHED"}, True),
+        ({"publicationStatus": "unpublished", "publishedBy": "anna"}, False),
+        ({"publicationStatus": "", "publishedBy": ""}, False),
+    ],
+)
+def test_what_is_published(wire: Mocker, session: Session, attributes: dict[str, Any] | None, published: bool) -> None:
+    Org(wire).attributes = {"Service/p": attributes}
+    (found,) = describe(session, plan_of(row("Service/p", "PROCESS")), package("Service/p"))["objects"]
+    assert found["published"] is published
+
+
+def test_a_schedule_that_can_not_be_read(wire: Mocker, session: Session, caplog: pytest.LogCaptureFixture) -> None:
+    """The user may not see it, say; the import must not be stopped by that, but it is told."""
+    Org(wire)
+    wire.get(
+        requests_mock.ANY, status_code=403, json={}, additional_matcher=lambda r: f"{V2}/schedule/nightly" in r.url
+    )
+    with caplog.at_level(logging.WARNING):
+        objects = {o["path"]: o["schedule"] for o in describe(session, PLAN, package(*SAVED))["objects"]}
+    assert (objects["Sales/mt"], objects["Archive/old"]) == (None, "hourly")
+    assert "schedule of Sales/mt is not part of the backup" in caplog.text
+
+
+def test_an_outage_stops_it(wire: Mocker, session: Session) -> None:
+    """A retry will know the schedule."""
+    Org(wire)
+    wire.get(requests_mock.ANY, status_code=503, text="x", additional_matcher=lambda r: "/mttask/" in r.url)
+    with pytest.raises(errors.IdmcUnavailableError):
+        describe(session, PLAN, package(*SAVED))
+
+
+def test_names_that_no_filter_can_hold(wire: Mocker, session: Session) -> None:
+    path = """Q"uo'te/p"""
+    Org(wire)
+    with pytest.raises(errors.IdmcInputError, match="can't be part of a filter"):
+        describe(session, plan_of(row(path, "PROCESS")), package(path))
+    assert describe(session, plan_of(row(path, "MTT")), package(path))["objects"][0]["path"] == path
+
+
+def test_what_will_be_created() -> None:
+    assert created(PLAN) == [{"path": "Sales/new", "type": "MTT"}, {"path": "ff", "type": "Connection"}]
+    assert created(plan_of()) == []
+
+
+# reading ----------------------------------------------------------------------------------------------------------
+
+
+def good(wire: Mocker, session: Session) -> dict[str, Any]:
+    Org(wire)
+    return json.loads(json.dumps(describe(session, PLAN, package(*SAVED))))  # type: ignore[no-any-return]
+
+
+def test_a_good_backup(wire: Mocker, session: Session) -> None:
+    backup = good(wire, session)
+    assert check_backup(backup, "s3://b/1") == backup
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 7, {}, PLAN, {"version": VERSION}])
+def test_another_file(value: Any) -> None:
+    with pytest.raises(errors.IdmcInputError, match=r"^s3://b/1 holds no backup: its backup\.json is another file"):
+        check_backup(value, "s3://b/1")
+
+
+@pytest.mark.parametrize("version", [0, 2, None, "1"])
+def test_a_backup_of_another_version(wire: Mocker, session: Session, version: Any) -> None:
+    backup = good(wire, session) | {"version": version}
+    with pytest.raises(errors.IdmcInputError, match=rf"s3://b/1 has version {version!r}, this is version {VERSION}"):
+        check_backup(backup, "s3://b/1")
+
+
+# before it is brought back ----------------------------------------------------------------------------------------
+
+END = "2026-03-20T05:01:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("user", "time", "end", "told"),
+    [
+        ("carla", "2026-03-20T05:01:01Z", END, True),
+        ("carla", "2027-01-01T00:00:00Z", END, True),
+        ("carla", "2026-03-20T05:01:00Z", END, False),
+        ("carla", "2026-03-20T04:59:00Z", END, False),
+        ("carla", None, END, False),
+        (USER, "2026-03-20T06:00:00Z", END, False),
+        ("carla", "2026-03-20T06:00:00Z", None, False),
+    ],
+)
+def test_work_that_would_be_lost(
+    wire: Mocker, session: Session, user: str, time: str | None, end: str | None, told: bool
+) -> None:
+    target = Target(wire, ("Sales/mt", "MTT"))
+    target.states = {"Sales/mt": {"updatedBy": user, "updateTime": time}}
+    backup = {"objects": [{"path": "Sales/mt", "type": "MTT"}, {"path": "Sales/gone", "type": "MTT"}]}
+    said = [f"MTT Sales/mt: {user} changed it at {time}."] if told else []
+    assert changed_since(session, backup, end, USER) == said
+
+
+def test_what_the_import_left_behind(wire: Mocker, session: Session) -> None:
+    Target(wire, ("Sales/new", "MTT"), ("ff", "MTT"))
+    assert existing(session, created(PLAN)) == [{"id": "target-Sales/new", "path": "Sales/new", "type": "MTT"}]
+    assert existing(session, []) == []
