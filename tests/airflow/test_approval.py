@@ -1,0 +1,220 @@
+"""A person decides about a plan. Needs Airflow 3.1; what older versions say is in test_approval_missing.py."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.providers.standard.exceptions import HITLTimeoutError
+from airflow.providers.standard.operators import hitl
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+from airflow_provider_infa.idmc.approval import check_approval
+from airflow_provider_infa.idmc.errors import IdmcApprovalError, IdmcInputError
+from airflow_provider_infa.idmc.plan_text import markdown
+from airflow_provider_infa.operators.approval import InfaApprovePlanOperator
+
+try:
+    from airflow.sdk.exceptions import TaskAwaitingInput
+
+    WAITS = (TaskDeferred, TaskAwaitingInput)
+except ImportError:  # before 3.3
+    WAITS = (TaskDeferred,)
+
+ADA = {"id": "7", "name": "ada"}
+AT = datetime(2026, 3, 2, 9, 20, tzinfo=timezone.utc)
+
+
+def approve(plan, **arguments):
+    return InfaApprovePlanOperator(task_id="task", plan=plan, **arguments)
+
+
+def answer(choice="Approve", by=ADA, **more):
+    """What the trigger or, from 3.3 on, the API server hands to the task after somebody answered."""
+    return {"chosen_options": [choice], "params_input": {}, "responded_at": AT, "responded_by_user": by, **more}
+
+
+@pytest.fixture
+def plan(promotion, package):
+    return promotion.plan(package)
+
+
+@pytest.fixture
+def form(monkeypatch):
+    """What is stored as the form that people see; in real runs it goes to the API server."""
+    stored = {}
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **detail: stored.update(detail))
+    return stored
+
+
+@pytest.fixture
+def ask(form, context):
+    """Run the task until it waits; returns the form."""
+
+    def run(task):
+        with pytest.raises(WAITS) as waits:
+            task.execute(context)
+        assert waits.value.method_name == "execute_complete"
+        return form
+
+    return run
+
+
+def decide(plan, context, event, **arguments):
+    """The answer comes to a new object, perhaps on another machine."""
+    return approve(plan, **arguments).resume_execution("execute_complete", {"event": event}, context)
+
+
+# --- the form ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_form_shows_the_plan(ask, context, plan):
+    form = ask(approve(plan))
+    assert form["subject"] == "Import 11 objects into ACME_TEST?"
+    assert form["body"] == markdown(plan)
+    assert plan["hash"] in form["body"]
+    assert (form["options"], form["multiple"]) == (["Approve", "Reject"], False)
+    assert form["ti_id"] == context["ti"].id
+    assert form["defaults"] is None
+    assert context["ti"].xcom == {"plan_hash": plan["hash"]}
+
+
+@pytest.mark.parametrize("write", [json.dumps, str], ids=["json", "python"])
+def test_a_plan_as_text(ask, plan, write):
+    assert ask(approve(write(plan)))["body"] == markdown(plan)
+
+
+def test_subject_and_body_of_ones_own(ask, plan):
+    form = ask(approve(plan, subject="Release 7?", body="See the wiki."))
+    assert (form["subject"], form["body"]) == ("Release 7?", "See the wiki.")
+
+
+def test_arguments_of_the_form(ask, plan):
+    form = ask(approve(plan, defaults="Reject", response_timeout=timedelta(hours=1), assigned_users=[ADA]))
+    assert (form["defaults"], form["assigned_users"]) == (["Reject"], [ADA])
+
+
+@pytest.mark.parametrize("change", [{"hash": "0" * 64}, {"version": 2}, {"objects": []}])
+def test_a_plan_that_is_none_is_shown_to_nobody(form, context, plan, change):
+    with pytest.raises(AirflowFailException) as error:
+        approve({**plan, **change}).execute(context)
+    assert isinstance(error.value.__cause__, IdmcInputError)
+    assert form == {}
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+
+def test_an_approval(ask, context, plan, logged):
+    ask(approve(plan))
+    decision = decide(plan, context, answer())
+    assert decision == {"approved": True, "plan_hash": plan["hash"], "by": "ada", "at": "2026-03-02T09:20:00+00:00"}
+    assert json.loads(json.dumps(decision)) == decision
+    # What the start makes of it.
+    check_approval(plan, decision, "ACME_TEST")
+    assert f"Approved by ada: plan {plan['hash']}" in logged()
+
+
+def test_a_rejection(ask, context, plan):
+    ask(approve(plan))
+    with pytest.raises(AirflowSkipException, match="Rejected by ada: nothing is imported"):
+        decide(plan, context, answer("Reject"))
+    # The record needs to know, although a skipped task returns nothing.
+    decision = context["ti"].xcom["return_value"]
+    assert decision == {"approved": False, "plan_hash": plan["hash"], "by": "ada", "at": "2026-03-02T09:20:00+00:00"}
+    with pytest.raises(IdmcApprovalError, match="rejected by ada"):
+        check_approval(plan, decision, "ACME_TEST")
+
+
+def test_the_approval_is_of_the_plan_that_was_shown(promotion, ask, context, package, plan):
+    ask(approve(plan))
+    # Meanwhile the plan task is cleared, and its XCom is another plan when the answer comes.
+    promotion.sim.edit_asset("test", "Sales/m_orders", "DTEMPLATE", updated_by="carla")
+    other = promotion.plan(package)
+    assert other["hash"] != plan["hash"]
+    decision = decide(other, context, answer())
+    assert decision["plan_hash"] == plan["hash"]
+    with pytest.raises(IdmcApprovalError, match="Have this one approved"):
+        check_approval(other, decision, "ACME_TEST")
+
+
+def test_nobody_answers_in_time(ask, context, plan):
+    ask(approve(plan, response_timeout=timedelta(seconds=1)))
+    event = {"error": "The timeout has passed.", "error_type": "timeout"}
+    with pytest.raises(HITLTimeoutError):
+        decide(plan, context, event)
+    assert "return_value" not in context["ti"].xcom
+
+
+@pytest.mark.parametrize("choice", ["Approve", "Reject"])
+def test_the_timeout_decides(ask, context, plan, choice):
+    # What is chosen by default when nobody answers has no user.
+    arguments = {"defaults": choice, "response_timeout": timedelta(seconds=1)}
+    ask(approve(plan, **arguments))
+    event = answer(choice, None, timedout=True)
+    if choice == "Approve":
+        decision = decide(plan, context, event, **arguments)
+    else:
+        with pytest.raises(AirflowSkipException, match="nobody: the response timeout decided"):
+            decide(plan, context, event, **arguments)
+        decision = context["ti"].xcom["return_value"]
+    assert (decision["approved"], decision["by"]) == (choice == "Approve", "nobody: the response timeout decided")
+
+
+def test_a_user_without_a_name(ask, context, plan):
+    ask(approve(plan))
+    assert decide(plan, context, answer(by={"id": "7", "name": ""}))["by"] == "7"
+
+
+def test_an_answer_that_is_none_of_the_choices(ask, context, plan):
+    ask(approve(plan))
+    with pytest.raises(ValueError, match="Perhaps"):
+        decide(plan, context, answer("Perhaps"))
+    assert "return_value" not in context["ti"].xcom
+
+
+# --- the class --------------------------------------------------------------------------------------------------------
+
+
+def test_template_fields_and_documentation():
+    fields = InfaApprovePlanOperator.template_fields
+    assert {"plan", "subject", "body"} <= set(fields)
+    assert set(fields) >= set(ApprovalOperator.template_fields)
+    ours = set(inspect.signature(InfaApprovePlanOperator.__init__).parameters) - {"self", "kwargs"}
+    assert all(f":param {name}:" in InfaApprovePlanOperator.__doc__ for name in ours)
+    given = {name: f"{{{{ params.{name} }}}}" for name in ("plan", "subject", "body")}
+    made = InfaApprovePlanOperator(task_id="t", **given)
+    assert {name: getattr(made, name) for name in given} == given
+
+
+def test_promote_passes_arguments_on():
+    from airflow_provider_infa.promotion import promote
+
+    with DAG("d", schedule=None) as dag:
+        promote(
+            "p",
+            source_conn_id="infa_dev",
+            target_conn_id="infa_test",
+            objects=["x"],
+            approval=True,
+            approval_kwargs={"response_timeout": timedelta(hours=8), "assigned_users": [ADA], "subject": "Release 7?"},
+        )
+    task = dag.get_task("p.approve")
+    assert type(task) is InfaApprovePlanOperator
+    assert (task.response_timeout, task.assigned_users, task.subject) == (timedelta(hours=8), [ADA], "Release 7?")
+    assert (task.upstream_task_ids, task.downstream_task_ids) == (
+        {"p.plan"},
+        {"p.upload", "p.start_import", "p.record"},
+    )
+    with pytest.raises(ValueError, match="options"), DAG("e", schedule=None):
+        promote(
+            "p",
+            source_conn_id="infa_dev",
+            target_conn_id="infa_test",
+            objects=["x"],
+            approval=True,
+            approval_kwargs={"options": ["Approve"]},
+        )
