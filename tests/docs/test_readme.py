@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -19,20 +18,11 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
-def environment(simulator: Simulator, home: Path) -> dict[str, str]:
-    connections = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(c) for name, c in simulator.connections.items()}
-    return os.environ | connections | {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-
-
-def test_hook_example_prints_the_assets(tmp_path: Path) -> None:
+def test_hook_example_prints_the_assets(environment) -> None:
     code = next(block for block in BLOCKS if "InfaHook" in block)
     with Simulator() as simulator:
         run = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment(simulator, tmp_path),
-            capture_output=True,
-            text=True,
-            timeout=100,
+            [sys.executable, "-c", code], env=environment(simulator), capture_output=True, text=True, timeout=100
         )
         assert simulator.sessions("dev")["open"] == 0
     assert run.returncode == 0, run.stderr
@@ -41,22 +31,20 @@ def test_hook_example_prints_the_assets(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_dag_promotes_when_pasted(tmp_path: Path) -> None:
+def test_dag_promotes_when_pasted(environment, airflow, tmp_path: Path) -> None:
     code = next(block for block in BLOCKS if "with DAG(" in block)
-    (tmp_path / "dags").mkdir()
+    code = code.replace("file:///tmp/infa-backups", (tmp_path / "backups").as_uri())
     (tmp_path / "dags" / "pasted.py").write_text(code)
     with Simulator() as simulator:
-        env = environment(simulator, tmp_path) | {"AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags")}
-        for command in (["db", "migrate"], ["dags", "test", "promote_release"]):
-            run = subprocess.run(
-                [sys.executable, "-m", "airflow", *command], env=env, capture_output=True, text=True, timeout=110
-            )
-            assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]
+        env = environment(simulator)
+        airflow(env, "db", "migrate")
+        airflow(env, "dags", "test", "promote")
         jobs = [job for job in simulator.jobs("test") if job["kind"] == "import"]
         assert [job["state"] for job in jobs] == ["SUCCESSFUL"]
         assert {"Sales/tf_sales_daily", "Sales/Staging/mt load customers"} <= {
             a["path"] for a in simulator.assets("test")
         }
+    assert [file.name for file in tmp_path.glob("backups/*/*/*/backup.json")] == ["backup.json"]
 
 
 @pytest.mark.slow
@@ -66,12 +54,29 @@ def test_demo_shows_the_promotion_and_cleans_up(tmp_path: Path) -> None:
         [sys.executable, str(ROOT / "tools" / "demo.py")], env=env, capture_output=True, text=True, timeout=170
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    for step in ("list_objects", "export", "plan", "upload", "start_import", "wait"):
-        assert f"\n{step}\n" in run.stdout
+    steps = ("list_objects", "export", "plan", "backup", "upload", "start_import", "wait", "publish", "verify")
+        "list_objects",
+        "export",
+        "plan",
+        "backup",
+        "upload",
+        "start_import",
+        "wait",
+        "publish",
+        "verify",
+        "record",
+    )
+    for step in (*steps, "restore", "record"):
+        assert f"\nto_test.{step}\n" in run.stdout
     for line in (
         r"SUCCESSFUL +created +TASKFLOW +Sales/tf_sales_daily",
         r"SUCCESSFUL +overwritten +MTT +Sales/mt_orders",
         r"SUCCESSFUL +reused +Connection +ora_dev -> ora_test",
+        r"Get a schedule after the import: Sales/mt_orders \(nightly\)",
+        r"Stored the backup of 2 objects",
+        r"SUCCESS +TASKFLOW +Sales/tf_sales_daily",
+        r"holds all 11 objects as planned",
+        r"Promotion into org ACME_TEST: promoted",
     ):
         assert re.search(line, run.stdout), run.stdout
     assert list(tmp_path.iterdir()) == []
