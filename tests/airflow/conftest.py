@@ -420,6 +420,15 @@ def database(airflow: Callable[..., list[str]]) -> Path:
     return HOME / "airflow.db"
 
 
+@pytest.fixture
+def serialised(database: Path) -> Callable[[Any], Any]:
+    """Make of a DAG what the scheduler knows of it; Airflow 2 asks its database meanwhile."""
+    from airflow.serialization import serialized_objects
+
+    serializer = getattr(serialized_objects, "DagSerialization", serialized_objects.SerializedDAG)
+    return lambda dag: serializer.from_dict(json.loads(json.dumps(serializer.to_dict(dag))))
+
+
 # --- Airflow in processes of its own ----------------------------------------------------------------------------------
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
