@@ -1,6 +1,4 @@
-"""
-One release to several orgs at once, as a mapped task group: an org that fails does not hold up the others.
-"""
+"""One release to several orgs at once, as a mapped task group: an org that fails does not hold up the others."""
 
 import os
 
