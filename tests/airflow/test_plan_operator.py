@@ -191,6 +191,30 @@ def test_a_whole_package_is_planned_alike_with_and_without_its_source(promotion,
     assert with_source == run(plan(package_uri=uri, **promotion.names))
 
 
+# --- schedules --------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_announces_schedules(promotion, run, uri, manifest):
+    plain = run(plan(package_uri=uri, **promotion.names))
+    assert plain["schedules"] == {}
+    assert set(plain["unscheduled"]) == {"Sales/mt_orders", "Sales/Staging/mt load customers"}
+    schedules = {"Sales/mt_orders": "hourly", "Support/mt_tickets": "nightly"}
+    result = run(plan(package_uri=uri, **promotion.names, schedules=schedules))
+    assert result["schedules"] == {"Sales/mt_orders": "hourly"}
+    assert result["unscheduled"] == ["Sales/Staging/mt load customers"]
+    assert any("Support/mt_tickets" in warning for warning in result["warnings"])
+    # Another promise is another plan.
+    assert result["hash"] != plain["hash"]
+    assert "Get a schedule after the import: Sales/mt\\_orders (hourly)" in run.xcom["markdown"]
+    text = MANIFEST.replace("projects: {Sales: Finance}", "schedules: {Sales/mt_orders: hourly}")
+    assert run(plan(package_uri=uri, manifest=manifest(text)))["schedules"] == {"Sales/mt_orders": "hourly"}
+
+
+def test_a_schedule_that_the_org_does_not_have(promotion, run, uri):
+    with pytest.raises(AirflowFailException, match="Org ACME_TEST has no schedule 'weekly'"):
+        run(plan(package_uri=uri, **promotion.names, schedules={"Sales/mt_orders": "weekly"}))
+
+
 # --- wrong orgs -------------------------------------------------------------------------------------------------------
 
 WRONG = {

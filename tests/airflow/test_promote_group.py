@@ -1,0 +1,302 @@
+"""The task group that promotes: its tasks and edges, what it refuses, and what Airflow makes of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, task_group
+
+from airflow_provider_infa.idmc.approval import AUTOMATIC
+from airflow_provider_infa.operators.objects import InfaListObjectsOperator
+from airflow_provider_infa.promotion import FIRST, promote
+
+ORGS = {"source_conn_id": "infa_dev", "target_conn_id": "infa_test"}
+OBJECTS = [{"path": "Sales/m_orders", "type": "DTEMPLATE"}]
+ALL = {
+    "objects": OBJECTS,
+    "approval": AUTOMATIC,
+    "backup_uri": "s3://releases/backup",
+    "rollback": "on_failure",
+    "publish": True,
+    "schedules": {"Sales/mt_orders": "nightly"},
+}
+
+
+def made(**arguments):
+    """A DAG with one group, p."""
+    with DAG("d", schedule=None) as dag:
+        promote("p", **{**ORGS, **arguments})
+    return dag
+
+
+def tasks(dag, prefix="p."):
+    return [task.task_id.removeprefix(prefix) for task in dag.tasks]
+
+
+def before(dag, task_id):
+    return {id.removeprefix("p.") for id in dag.get_task(f"p.{task_id}").upstream_task_ids}
+
+
+# --- tasks and edges --------------------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "the least": ({"objects": OBJECTS}, "export plan upload start_import wait verify record"),
+    "manifest": (
+        {"manifest": "release.yaml"},
+        "list_objects export plan upload start_import wait link_schedules verify record",
+    ),
+    "objects and manifest": (
+        {"objects": OBJECTS, "manifest": "release.yaml"},
+        "export plan upload start_import wait link_schedules verify record",
+    ),
+    "package": (
+        {"package_uri": "s3://p.zip", "source_conn_id": None},
+        "plan upload start_import wait verify record",
+    ),
+    "automatic approval": (
+        {"objects": OBJECTS, "approval": AUTOMATIC},
+        "export plan upload start_import wait verify record",
+    ),
+    "backup": (
+        {"objects": OBJECTS, "backup_uri": "s3://b"},
+        "export plan backup upload start_import wait verify record",
+    ),
+    "rollback": (
+        {"objects": OBJECTS, "backup_uri": "s3://b", "rollback": "on_failure"},
+        "export plan backup upload start_import wait verify restore record",
+    ),
+    "publish": ({"objects": OBJECTS, "publish": True}, "export plan upload start_import wait publish verify record"),
+    "schedules": (
+        {"objects": OBJECTS, "schedules": {}},
+        "export plan upload start_import wait link_schedules verify record",
+    ),
+    "everything": (
+        ALL,
+        "export plan backup upload start_import wait link_schedules publish verify restore record",
+    ),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_tasks_and_their_order(option):
+    arguments, names = OPTIONS[option]
+    dag = made(**arguments)
+    assert tasks(dag) == names.split()
+    # One step after the other.
+    steps = [name for name in names.split() if name not in ("restore", "record")]
+    for earlier, later in pairwise(steps):
+        assert earlier in before(dag, later)
+    order = {name: place for place, name in enumerate(steps)}
+    for step in steps:
+        assert all(order[name] < order[step] for name in before(dag, step))
+    assert "verify" in before(dag, "record")
+
+
+def test_the_end_runs_whatever_happened_and_is_waited_for_by_nobody():
+    dag = made(**ALL)
+    for name in ("restore", "record"):
+        task = dag.get_task(f"p.{name}")
+        assert task.is_teardown
+        assert task.trigger_rule == "all_done_setup_success"
+        # How the run ends is for the promotion to say, not for its aftermath.
+        assert not task.on_failure_fail_dagrun
+    assert {"backup", "upload", "verify"} <= before(dag, "restore")
+    assert {"backup", "publish", "upload", "verify", "restore"} <= before(dag, "record")
+    assert {task.task_id for task in dag.task_group.get_leaves()} == {"p.verify"}
+    assert {task.trigger_rule for task in dag.tasks if not task.is_teardown} == {"all_success"}
+
+
+def test_two_groups_one_after_the_other():
+    with DAG("d", schedule=None) as dag:
+        to_test = promote("to_test", **ORGS, **ALL)
+        to_prod = promote("to_prod", **{**ORGS, "target_conn_id": "infa_prod"}, **{**ALL, "objects": OBJECTS})
+        done = BaseOperator(task_id="done")
+        to_test >> to_prod >> done
+    # What follows waits for the verified end, and not for what cleans up.
+    assert dag.get_task("to_prod.export").upstream_task_ids == {"to_test.verify"}
+    assert done.upstream_task_ids == {"to_prod.verify"}
+    assert len(dag.tasks) == 2 * len(tasks(made(**ALL))) + 1
+
+
+def test_outputs_of_other_tasks_come_first():
+    with DAG("d", schedule=None) as dag:
+        release = InfaListObjectsOperator(task_id="release", infa_conn_id="infa_dev", tag="release-1")
+        promote("p", **ORGS, objects=release.output)
+    assert dag.get_task("p.export").upstream_task_ids == {"release"}
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def test_everything_arrives_where_it_belongs():
+    mappings = {"runtime_environments": {"a": "b"}, "connections": {"c": "d"}, "projects": {"e": "f"}}
+    rules = {
+        "default_conflict_resolution": "REUSE",
+        "conflict_resolutions": {"MTT": "OVERWRITE"},
+        "include_objects": ["Sales/m_orders"],
+        "on_drift": "block",
+    }
+    dag = made(**ALL, **mappings, **rules, manifest="r.yaml", include_dependencies=False, include_tags=False)
+    task = {name: dag.get_task(f"p.{name}") for name in tasks(dag)}
+    plan = task["plan"]
+    assert {name: getattr(plan, name) for name in (*mappings, *rules)} == {**mappings, **rules}
+    assert (plan.source_conn_id, plan.manifest, plan.package_uri) == ("infa_dev", "r.yaml", None)
+    export = task["export"]
+    assert (export.include_dependencies, export.include_tags, export.objects) == (False, False, OBJECTS)
+    assert {name for name, each in task.items() if each.infa_conn_id == "infa_dev"} == {"export"}
+    assert {each.infa_conn_id for each in task.values()} == {"infa_dev", "infa_test"}
+    assert task["backup"].backup_uri == task["record"].audit_uri == "s3://releases/backup"
+    # What is approved with the plan is what is linked.
+    assert plan.schedules == {"Sales/mt_orders": "nightly"}
+    assert "plan" in before(dag, "link_schedules")
+    # The next task tells how the import went; this one holds the pool.
+    start = task["start_import"]
+    assert (start.wait_for_completion, start.fail_on_failure) == (True, False)
+    assert task["restore"].rollback is True
+
+
+def test_records_may_go_elsewhere():
+    assert made(objects=OBJECTS, audit_uri="s3://a").get_task("p.record").audit_uri == "s3://a"
+    assert made(**ALL, audit_uri="s3://a").get_task("p.record").audit_uri == "s3://a"
+    assert made(objects=OBJECTS).get_task("p.record").audit_uri is None
+
+
+def test_a_package_that_is_there_is_taken_as_it_is():
+    dag = made(package_uri="s3://p.zip")
+    for name in ("plan", "upload"):
+        task = dag.get_task(f"p.{name}")
+        assert (task.package_uri, task.export_job_id) == ("s3://p.zip", None)
+    # To name what it refers to without holding it.
+    assert dag.get_task("p.plan").source_conn_id == "infa_dev"
+
+
+@pytest.mark.parametrize("deferrable", [None, False, True])
+def test_waiting(deferrable):
+    dag = made(**ALL, poll_interval=7.0, timeout=77.0, deferrable=deferrable)
+    waiting = [dag.get_task(f"p.{name}") for name in ("export", "backup", "start_import", "publish", "restore")]
+    assert {(task.poll_interval, task.timeout) for task in waiting} == {(7.0, 77.0)}
+    sensor = dag.get_task("p.wait")
+    assert sensor.timeout == 77.0
+    assert {task.deferrable for task in [*waiting, sensor]} == {bool(deferrable)}
+
+
+def test_pools():
+    default = made(**ALL)
+    alone = {task.task_id: task.pool for task in default.tasks if task.pool != "default_pool"}
+    assert alone == {"p.start_import": "infa_promotions_infa_test", "p.restore": "infa_promotions_infa_test"}
+    # A rollback goes before the imports that wait for their turn.
+    assert default.get_task("p.restore").priority_weight == FIRST > default.get_task("p.start_import").priority_weight
+    own = made(**ALL, pool="ours")
+    assert {task.pool for task in own.tasks} == {"default_pool", "ours"}
+    with DAG("d", schedule=None) as dag:
+        conn_id = InfaListObjectsOperator(task_id="which").output
+        promote("p", source_conn_id="infa_dev", target_conn_id=conn_id, objects=OBJECTS)
+    assert dag.get_task("p.start_import").pool == "infa_promotions"
+
+
+BAD = {
+    "objects and package": ({"objects": OBJECTS, "package_uri": "p"}, "objects and package_uri exclude each other"),
+    "nothing": ({}, "nothing to promote: give objects, a manifest or a package_uri"),
+    "no source": ({"objects": OBJECTS, "source_conn_id": None}, "source_conn_id is missing: name the connection"),
+    "no source for a manifest": ({"manifest": "r.yaml", "source_conn_id": None}, "source_conn_id is missing"),
+    "approval": ({"objects": OBJECTS, "approval": "perhaps"}, "approval must be True, False or 'automatic'"),
+    "rollback": ({"objects": OBJECTS, "backup_uri": "b", "rollback": True}, "rollback must be 'on_failure' or None"),
+    "rollback without backup": ({"objects": OBJECTS, "rollback": "on_failure"}, "set backup_uri as well"),
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_contradictions_are_refused_when_the_dag_is_parsed(how):
+    arguments, words = BAD[how]
+    with DAG("d", schedule=None) as dag, pytest.raises(ValueError, match=words):
+        promote("p", **{**ORGS, **arguments})
+    # Nothing is left half made.
+    assert dag.tasks == []
+
+
+# --- mapped -----------------------------------------------------------------------------------------------------------
+
+TARGETS = [
+    {"target_conn_id": "infa_test", "runtime_environments": {"DEV_AGENTS": "TEST_AGENTS"}},
+    {"target_conn_id": "infa_prod", "runtime_environments": {"DEV_AGENTS": "PROD_AGENTS"}},
+]
+
+
+def mapped():
+    with DAG("m", schedule=None) as dag:
+
+        @task_group
+        def to_one(target_conn_id, runtime_environments):
+            promote(
+                "p",
+                source_conn_id="infa_dev",
+                target_conn_id=target_conn_id,
+                runtime_environments=runtime_environments,
+                **ALL,
+            )
+
+        to_one.expand_kwargs(TARGETS)
+    return dag
+
+
+def test_a_mapped_group():
+    dag = mapped()
+    assert tasks(dag, "to_one.p.") == tasks(made(**ALL))
+    # One pool for all, as nobody knows the orgs when the DAG is parsed.
+    assert {task.pool for task in dag.tasks} == {"default_pool", "infa_promotions"}
+    group = dag.task_group.children["to_one"]
+    assert [type(task).__name__ for task in group.iter_mapped_task_groups()] == ["MappedTaskGroup"]
+    for name in ("plan", "start_import", "restore"):
+        assert "infa_conn_id" in dag.get_task(f"to_one.p.{name}").template_fields
+
+
+@pytest.mark.parametrize("option", [*OPTIONS, "mapped"])
+def test_the_dag_survives_the_way_to_the_scheduler(serialised, option):
+    dag = mapped() if option == "mapped" else made(**OPTIONS[option][0])
+    read = serialised(dag)
+    assert {task.task_id: (task.pool, task.upstream_task_ids) for task in read.tasks} == {
+        task.task_id: (task.pool, task.upstream_task_ids) for task in dag.tasks
+    }
+    assert {task.task_id for task in read.tasks if task.is_teardown} == {
+        task.task_id for task in dag.tasks if task.is_teardown
+    }
+    (record,) = [task for task in read.tasks if task.task_id.endswith(".record")]
+    assert [outlet.name for outlet in record.outlets] == ["infa_promotions"]
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_dag_file_pays_for_no_library_of_ours():
+    code = (
+        "import json, sys\n"
+        "from airflow.providers.common.compat.sdk import DAG, BaseHook, BaseOperator, BaseSensorOperator, TaskGroup\n"
+        "from airflow.providers.common.compat.sdk import Asset, AssetAlias, AirflowPlugin, conf\n"
+        "Asset, AssetAlias, AirflowPlugin, BaseHook, BaseSensorOperator, TaskGroup, conf\n"
+        "from airflow.listeners import hookimpl\n"
+        # What Airflow loads for any task is not ours.
+        "with DAG('other', schedule=None):\n"
+        "    BaseOperator(task_id='other')\n"
+        "before = set(sys.modules)\n"
+        "from airflow_provider_infa.promotion import promote\n"
+        "with DAG('d', schedule=None):\n"
+        f"    promote('p', **{ {**ORGS, **ALL, 'manifest': 'release.yaml'}!r})\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    new = set(json.loads(done.stdout.strip().splitlines()[-1]))
+    tops = {name.partition(".")[0] for name in new}
+    heavy = {
+        "requests", "urllib3", "aiohttp", "httpx", "yaml", "jsonschema", "fsspec", "sqlalchemy", "javaproperties",
+        "requests_toolbelt",
+    }  # fmt: skip
+    assert tops & heavy == set()
+    ours = {name for name in new if name.startswith("airflow_provider_infa")}
+    assert "airflow_provider_infa.promotion" in ours
+    assert not [name for name in ours if "simulator" in name]
+    assert len(new - ours) < 60, sorted(new - ours)
