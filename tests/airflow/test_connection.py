@@ -73,6 +73,37 @@ def test_certificates(connect, verify_tls, ca_bundle, verify):
     assert settings("infa_c").verify == verify
 
 
+@pytest.mark.parametrize(("value", "protected"), [
+    (True, True), ("true", True), ("1", True), (False, False), ("false", False), ("", False), (None, False),
+])  # fmt: skip
+def test_protected_orgs(connect, value, protected):
+    connect("infa_c", {**LOGIN, "extra": {"region": "UK1", "protected": value}})
+    assert settings("infa_c").protected is protected
+    assert settings("infa_c").expected_org is None
+
+
+def test_the_guards_in_all_forms(connect):
+    extra = {"region": "USW5", "protected": True, "expected_org": "ACME PROD", "cai_host": "cai.informaticacloud.com"}
+    connect("infa_uri", f"infa://ada:pw@/?{urlencode(extra)}")
+    connect("infa_json", {"login": "ada", "password": "pw", "extra": extra})
+    connect(
+        "infa_form", {"login": "ada", "password": "pw", "extra": json.dumps({**dict.fromkeys(FIELDS, ""), **extra})}
+    )
+    for form in ("uri", "json", "form"):
+        read = settings(f"infa_{form}")
+        assert (read.protected, read.expected_org) == (True, "ACME PROD")
+        assert read.cai_url == "https://cai.informaticacloud.com"
+
+
+def test_guards_that_are_none(connect):
+    extra = {"region": "USW5", "protected": "perhaps", "expected_org": 7, "cai_host": "http://cai.informaticacloud.com"}
+    connect("infa_c", {**LOGIN, "extra": extra})
+    with pytest.raises(IdmcSettingsError) as error:
+        settings("infa_c")
+    for label in ("Protected", "Expected organization", "Application Integration host"):
+        assert label in str(error.value)
+
+
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
 

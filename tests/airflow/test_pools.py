@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from importlib.metadata import entry_points
 from itertools import count
@@ -114,6 +115,27 @@ def test_a_pool_that_is_there_stays_as_it_is(start, pools):
         session.add(Pool(pool="infa_promotions_infa_test", slots=3, description="ours", include_deferred=False))
     start(promoting("infa_test", "infa_prod"))
     assert pools() == {"infa_promotions_infa_test": (3, False), "infa_promotions_infa_prod": (1, True)}
+
+
+def test_another_scheduler_is_faster(start, pools):
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    seen = []
+
+    def make(connection, cursor, statement, *_):
+        if not seen and re.match(r"INSERT\b.*\bslot_pool\b", statement):
+            seen.append(statement)
+            values = "('infa_promotions_infa_test', 1, 'theirs', 1)"
+            cursor.execute(f"INSERT INTO slot_pool (pool, slots, description, include_deferred) VALUES {values}")
+
+    event.listen(Engine, "before_cursor_execute", make)
+    try:
+        start(promoting("infa_test"))
+    finally:
+        event.remove(Engine, "before_cursor_execute", make)
+    assert seen
+    assert pools() == {"infa_promotions_infa_test": (1, True)}
 
 
 def test_other_dags_are_none_of_its_business(start, pools):
