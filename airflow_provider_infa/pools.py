@@ -8,6 +8,7 @@ scheduler can, so it is told to by a listener when a run with such a task starts
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
@@ -56,8 +57,20 @@ def _make(names: set[str], dag_run: DagRun) -> None:
     for name in sorted(names - present):
         log.info("Making pool %s, so that only one promotion at a time runs into its org.", name)
         # A deferred import is under way, so it has to count.
-        pool = Pool(pool=name, slots=1, description="One promotion at a time", include_deferred=True)
-        session.add(pool)
+        values = {"pool": name, "slots": 1, "description": "One promotion at a time", "include_deferred": True}
+        session.execute(_insert(session.get_bind().dialect.name, Pool).values(values))
+
+
+def _insert(dialect: str, table: Any) -> Any:
+    """
+    An insert that leaves alone what is there already.
+
+    Runs that start at once, or in two schedulers, want the same pool, and an error in this session ends the scheduler;
+    nor can it be caught, as Airflow forbids savepoints there.
+    """
+    if dialect == "mysql":
+        return import_module("sqlalchemy").insert(table).prefix_with("IGNORE")
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(table).on_conflict_do_nothing()
 
 
 class InfaPlugin(AirflowPlugin):
