@@ -84,7 +84,7 @@ def start_import(
     body: dict[str, Any] = {"name": name or f"job-{int(time.time() * 1000)}"}
     if import_specification:
         body["importSpecification"] = dict(import_specification)
-    if job := _started(session, job_id):
+    if job := started_import(session, job_id):
         return job, False
     before()
     lost: IdmcError | None = None
@@ -96,7 +96,7 @@ def start_import(
         except IdmcRequestError as error:
             # Refused perhaps because an earlier start, or that of another worker, did arrive.
             if lost is None:
-                if isinstance(error, IdmcConflictError) and (job := _started(session, job_id)):
+                if isinstance(error, IdmcConflictError) and (job := started_import(session, job_id)):
                     return job, False
                 raise
             lost = error
@@ -122,15 +122,19 @@ def _send_start(session: Session, job_id: str, body: Mapping[str, Any]) -> Job:
         raise IdmcOutcomeUnknownError(str(error)) from None
 
 
-def _started(session: Session, job_id: str) -> Job | None:
+def started_import(session: Session, job_id: str, *, expand_objects: bool = False) -> Job | None:
     """
     The job, if it is started.
 
     That the state of an uploaded job can be asked for is known from a single script, so a refusal counts as "not
-    started"; if the id is wrong, the start will be refused just the same.
+    started"; if the id is wrong, a start will be refused just the same.
+
+    :param session: Session with the target org.
+    :param job_id: Import job id.
+    :param expand_objects: Also ask what it did with each object.
     """
     try:
-        job = get_import(session, job_id)
+        job = get_import(session, job_id, expand_objects=expand_objects)
     except (IdmcNotFoundError, IdmcRequestError) as error:
         log.info("IDMC does not tell the state of import job %s, so it is taken for not started: %s", job_id, error)
         return None
@@ -141,7 +145,7 @@ def _settled(session: Session, job_id: str, sleep: Callable[[float], None]) -> J
     """The job, if it is started once a start that may still be on its way has had the time to arrive."""
     for delay in SETTLE_DELAYS:
         sleep(delay)
-        if job := _started(session, job_id):
+        if job := started_import(session, job_id):
             return job
     return None
 

@@ -12,9 +12,9 @@ from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc import backup as backups
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPackageError, IdmcPlanOutdatedError, IdmcWrongOrgError
-from airflow_provider_infa.idmc.imports import start_import
+from airflow_provider_infa.idmc.imports import start_import, started_import
 from airflow_provider_infa.idmc.jobs import wait
-from airflow_provider_infa.idmc.models import Job, JobKind, JobState, same_type
+from airflow_provider_infa.idmc.models import Job, JobKind, same_type
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.operators.jobs import InfaJobOperator
@@ -241,8 +241,8 @@ class InfaRestoreOperator(InfaJobOperator):
             if rollback:
                 raise AirflowSkipException("Nothing was imported, so nothing is rolled back.")
             return None
-        job = hook.get_import(job_id)
-        if job.state is JobState.NOT_STARTED:
+        job = started_import(hook.get_conn(), job_id)
+        if job is None:
             if rollback:
                 raise AirflowSkipException(f"Import job {job_id} was never started, so nothing is rolled back.")
             raise IdmcInputError(f"Import job {job_id} was never started: there is nothing to undo.")

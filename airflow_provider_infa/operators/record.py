@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, AssetAlias, BaseOperator
 
@@ -18,6 +18,8 @@ from airflow_provider_infa.waiting import failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+T = TypeVar("T")
 
 #: The alias under which promotions announce the assets that they changed.
 ALIAS = "infa_promotions"
@@ -94,8 +96,8 @@ class InfaRecordPromotionOperator(BaseOperator):
                 raise AirflowSkipException("Nothing was planned, so there is nothing to record.")
             plan = check_plan(given)
             job_id = arguments.text(self.import_job_id)
-            job = hook.get_import(job_id, expand=True) if job_id else None
-            log_text = self._job_log(hook, job.id) if job and job.state.is_end else ""
+            job = self._told(lambda: hook.get_import(job_id, expand=True)) if job_id else None
+            log_text = self._told(lambda: hook.get_import_log(job.id)) if job and job.state.is_end else None
             place = self._place(context, plan)
             record = record_of(
                 plan,
@@ -122,14 +124,15 @@ class InfaRecordPromotionOperator(BaseOperator):
                 context["outlet_events"][AssetAlias(ALIAS)].add(Asset(asset_uri), extra=short)
         return short
 
-    def _job_log(self, hook: InfaHook, job_id: str) -> str:
+    def _told(self, ask: Callable[[], T]) -> T | None:
+        """What IDMC tells of the import job; its refusal does not cost the record."""
         try:
-            return hook.get_import_log(job_id)
+            return ask()
         except IdmcError as error:
             if error.transient:
                 raise
-            self.log.warning("The log of import job %s is not part of the record: %s", job_id, error)
-            return ""
+            self.log.warning("This is not part of the record: %s", error)
+            return None
 
     def _place(self, context: Context, plan: Mapping[str, Any]) -> str | None:
         uri = arguments.text(self.audit_uri)

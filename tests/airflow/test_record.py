@@ -320,7 +320,15 @@ def test_a_log_that_cannot_be_had(promotion, run, plan, job_id, verified, store,
     short = run(record(plan, audit_uri=store, import_job_id=job_id, verified=verified))
     assert short["state"] == "promoted"
     assert read(short["record_uri"])["log_uris"]["idmc"] is None
-    assert f"log of import job {job_id} is not part of the record" in logged()
+    assert f"This is not part of the record: GET /public/core/v3/import/{job_id}/log" in logged()
+
+
+def test_a_job_whose_state_cannot_be_asked_for(promotion, run, plan, package, store):
+    # Of an uploaded job that was not started, some orgs may know nothing.
+    job_id = promotion.upload(package)
+    promotion.sim.add_fault("test", {"kind": "deny", "method": "GET", "path": f"/import/{job_id}$"})
+    short = run(record(plan, audit_uri=store, import_job_id=job_id))
+    assert (short["state"], short["import_job_id"]) == ("failed", None)
 
 
 def test_no_secrets_and_a_word_in_the_log(promotion, run, plan, job_id, verified, store, tmp_path, logged):
