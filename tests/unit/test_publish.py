@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from airflow_provider_infa.idmc import errors
 from airflow_provider_infa.idmc.jobs import get_job, get_log
 from airflow_provider_infa.idmc.models import Job, JobKind, JobState
-from airflow_provider_infa.idmc.publish import LIMIT, PUBLISHABLE, batches, get_publish, object_of, start_publish
+from airflow_provider_infa.idmc.publish import (
+    LIMIT,
+    PUBLISHABLE,
+    batches,
+    get_publish,
+    is_publishable,
+    object_of,
+    start_publish,
+)
 from airflow_provider_infa.idmc.session import Session
 
 from .idmc_doubles import API_BASE, SESSION_ID, Clock, error_body, new_session
@@ -124,6 +132,14 @@ def test_what_can_not_be_published_is_named(bad: dict[str, str]) -> None:
     with pytest.raises(errors.IdmcInputError, match="can't be published") as caught:
         batches([row("S/tf", "TASKFLOW"), bad])
     assert bad.get("path", "") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("type", "expected"),
+    [*[(type, True) for type in PUBLISHABLE], ("taskflow", True), ("Guide", True), ("MTT", False), ("", False)],
+)
+def test_is_publishable(type: str, expected: bool) -> None:
+    assert is_publishable(type) is expected
 
 
 @pytest.mark.parametrize(

@@ -238,8 +238,8 @@ def test_a_thousand_objects_take_a_handful_of_calls(wire: Mocker, session: Sessi
 
 
 def test_nothing_to_overwrite_asks_nothing_about_source_control(wire: Mocker, session: Session) -> None:
-    Target(wire)
-    check_target(session, plan_of(row("Sales/mt", action="create")))
+    Target(wire, ("Sales/kept", "MTT"))
+    check_target(session, plan_of(row("Sales/mt", action="create"), row("Sales/kept", action="reuse")))
     assert [r.path.rpartition("/")[2] for r in wire.request_history] == ["login", "lookup"]
 
 
