@@ -16,6 +16,7 @@ from typing import Any
 from infapy.connections import Infapy
 
 from airflow_provider_infa.idmc import exports, jobs
+from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.objects import list_objects
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.plan import plan_import
@@ -52,10 +53,10 @@ def main() -> None:
         with session(simulator.connections["infa_dev"]) as dev:
             ids = [asset.id for asset in list_objects(dev, types="MTT")]
             job = exports.start_export(dev, ids)
-            jobs.wait(dev, jobs.JobKind.EXPORT, job.id, deadline=time.time() + 60, poll_interval=0.1)
+            jobs.wait(dev, JobKind.EXPORT, job.id, deadline=time.time() + 60, poll_interval=0.1)
             exports.download_package(dev, job.id, package_path)
         package = read_package(package_path)
-        simulator.add_fault("test", {"kind": "slow", "seconds": LATENCY, "path": "/lookup$"})
+        simulator.add_fault("test", {"kind": "slow", "seconds": LATENCY, "path": "/(lookup|objects)$"})
         with session(simulator.connections["infa_test"]) as test:
             login = test.login()
             simulator.clear_requests()
