@@ -13,17 +13,20 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -473,6 +476,15 @@ class Process:
     def wait(self, seconds: float) -> int:
         return self._process.wait(seconds)
 
+    def kill(self) -> None:
+        """End it as a power cut would: nothing is tidied up."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(15)
+
+    def ask_to_stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+
     def stop(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
@@ -481,11 +493,44 @@ class Process:
                 self._process.wait(15)
 
 
+def call(url: str, method: str = "GET", body: Any = None, headers: dict[str, str] | None = None) -> Any:
+    """Exchange JSON."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=20) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{method} {url}: HTTP {error.code}: {error.read()[:2000]!r}") from None
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def is_listening(url: str) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5).close()
+        return True
+    return False
+
+
+def has_execution_api() -> bool:
+    """Whether tasks talk to an API server, and DAGs are parsed by a process of their own."""
+    return find_spec("airflow.sdk") is not None
+
+
 class Place:
     """A simulator and an Airflow home, each in processes of its own."""
 
     def __init__(self, folder: Path, database: Path, env: dict[str, str], dags: Path) -> None:
         self.folder, self.home, self._processes = folder, folder / "home", []
+        self.parts: list[Process] = []
+        self._token = ""
         self.home.mkdir()
         shutil.copy(database, self.home / "airflow.db")
         # Keys that all processes of one Airflow have to share.
@@ -498,13 +543,22 @@ class Place:
             "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(self.home / "logs" / "dag_processor"),
             "AIRFLOW__SCHEDULER__CHILD_PROCESS_LOG_DIRECTORY": str(self.home / "logs" / "scheduler"),
             "INFA_PACKAGES": (folder / "packages").as_uri(),
+            # In the home, so that a search for secrets comes by.
+            "INFA_STORE": self.store.as_uri(),
             # Executors start their parts by the name "airflow".
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
 
-    def start_simulator(self, job_seconds: float) -> None:
+    @property
+    def store(self) -> Path:
+        """Where backups and audit records go."""
+        return self.home / "store"
+
+    def start_simulator(self, job_seconds: float, seed: Path | None = None) -> None:
         ready = self.folder / "ready.json"
         arguments = ["--job-seconds", str(job_seconds), "--ready-file", str(ready)]
+        if seed:
+            arguments += ["--seed", str(seed)]
         command = [sys.executable, "-c", RECORDING_SIMULATOR, str(self.folder / "sessions"), *arguments]
         simulator = self.start("simulator", command)
         while not ready.exists():
@@ -533,10 +587,91 @@ class Place:
     def airflow(self, name: str, *arguments: str) -> Process:
         return self.start(name, [sys.executable, "-m", "airflow", *arguments])
 
+    def start_airflow(self) -> None:
+        """Start scheduler, triggerer, and what else this version has."""
+        api, worker_logs, trigger_logs = free_ports(3)
+        self.api = f"http://127.0.0.1:{api}"
+        self.env |= {
+            "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            # With SQLite a worker of 3.0 can ask to run a task before the scheduler has stored that it may, which fails
+            # the task ("previous_state: scheduled"). No code of ours has run by then.
+            "AIRFLOW__CORE__DEFAULT_TASK_RETRIES": "3",
+            "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{api}/execution/",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__API__PORT": str(api),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+            "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            # So that a new triggerer soon takes over from one that was killed.
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "12",
+        }
+        self.parts = [self.airflow("scheduler", "scheduler", "--skip-serve-logs"), self.start_triggerer()]
+        if has_execution_api():
+            self.parts += [self.airflow(part, part) for part in ("dag-processor", "api-server")]
+
+    def start_triggerer(self, name: str = "triggerer") -> Process:
+        return self.airflow(name, "triggerer", "--skip-serve-logs")
+
+    def trigger(self, *dag_ids: str) -> None:
+        """Have DAGs run, once each has been read."""
+        for dag_id in dag_ids:
+            self.wait_until(lambda dag=dag_id: self.query("SELECT 1 FROM serialized_dag WHERE dag_id = ?", dag), 120)
+        if has_execution_api():
+            for dag_id in dag_ids:
+                self.rest(f"dags/{dag_id}/dagRuns", {"logical_date": None}, "POST")
+            return
+        asked = [self.airflow(f"trigger-{dag_id}", "dags", "trigger", dag_id) for dag_id in dag_ids]
+        for each in asked:
+            assert each.wait(90) == 0, each.output
+
+    def end(self, dag_id: str, seconds: float = 360) -> str:
+        """Wait for the end of a DAG's run, and tell its state."""
+
+        def ended() -> str | None:
+            states = self.query("SELECT state FROM dag_run WHERE dag_id = ?", dag_id)
+            return states[0][0] if states and states[0][0] in ("success", "failed") else None
+
+        return self.wait_until(ended, seconds)
+
+    def wait_until(self, condition: Callable[[], Any], seconds: float) -> Any:
+        """Wait until something holds, and return it; what went on else is in the failure's text."""
+        until = time.monotonic() + seconds
+        while not (result := condition()):
+            for part in self.parts:
+                part.assert_running()
+            if time.monotonic() > until:
+                pytest.fail(self.report())
+            time.sleep(0.5)
+        return result
+
+    def report(self, dag_id: str = "") -> str:
+        """States of all tasks, and the ends of the logs: those of one DAG, else those of Airflow's parts."""
+        files = [path for path in self.home.rglob("attempt=*.log*") if dag_id and f"dag_id={dag_id}/" in str(path)]
+        files = sorted(files) or [part.log for part in self.parts]
+        texts = (f"== {path}\n{path.read_text('utf-8', 'replace')[-4000:]}" for path in files)
+        return "\n".join([str(self.query("SELECT dag_id, task_id, map_index, state FROM task_instance")), *texts])
+
+    def rest(self, path: str, body: dict[str, Any] | None = None, method: str = "GET") -> Any:
+        """Use Airflow's REST API as a person's browser does."""
+        if not self._token:
+            self.wait_until(lambda: is_listening(self.api), 120)
+            self._token = call(f"{self.api}/auth/token")["access_token"]
+        bearer = {"Authorization": f"Bearer {self._token}"}
+        return call(f"{self.api}/api/v2/{path}", method, body, bearer)
+
     def look(self, org: str, what: str) -> Any:
         """What the simulator tells tests."""
-        with urllib.request.urlopen(f"{self.orgs['control']}/orgs/{org}/{what}", timeout=10) as answer:
-            return json.load(answer)
+        return call(f"{self.orgs['control']}/orgs/{org}/{what}")
+
+    def tell(self, org: str, what: str, body: dict[str, Any], method: str = "PATCH") -> Any:
+        """Change something in the simulator: ``assets``, ``faults`` (with POST), or the org's settings."""
+        return call(f"{self.orgs['control']}/orgs/{org}/{what}".rstrip("/"), method, body)
 
     def query(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
         with contextlib.closing(sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=30)) as base:
@@ -567,6 +702,9 @@ class Place:
         return found
 
     def stop(self) -> None:
+        # All at once: each takes its time.
+        for process in self._processes:
+            process.ask_to_stop()
         for process in reversed(self._processes):
             process.stop()
         # Executors give tasks groups of their own.
@@ -584,16 +722,22 @@ class Place:
         return found
 
 
-@pytest.fixture
-def place(tmp_path: Path, database: Path, airflow_env: dict[str, str]) -> Iterator[Callable[..., Place]]:
+@contextlib.contextmanager
+def placing(folder: Path, database: Path, airflow_env: dict[str, str]) -> Iterator[Callable[..., Place]]:
     """Make a place for processes; everything in it is stopped afterwards."""
     places: list[Place] = []
     # A test run that is ended from outside must come through here as well.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    def make(dags: Path = EXAMPLES, job_seconds: float = 1.0, in_database: bool = False, **env: str) -> Place:
-        places.append(Place(tmp_path, database, {**airflow_env, **env}, dags))
-        places[-1].start_simulator(job_seconds)
+    def make(
+        dags: Path = EXAMPLES,
+        job_seconds: float = 1.0,
+        in_database: bool = False,
+        seed: Path | None = None,
+        **env: str,
+    ) -> Place:
+        places.append(Place(folder, database, {**airflow_env, **env}, dags))
+        places[-1].start_simulator(job_seconds, seed)
         (places[-1].connect_by_database if in_database else places[-1].connect_by_environment)()
         return places[-1]
 
@@ -603,3 +747,19 @@ def place(tmp_path: Path, database: Path, airflow_env: dict[str, str]) -> Iterat
         for each in places:
             each.stop()
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def place(tmp_path: Path, database: Path, airflow_env: dict[str, str]) -> Iterator[Callable[..., Place]]:
+    """Make a place for the processes of one test."""
+    with placing(tmp_path, database, airflow_env) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def shared_place(
+    tmp_path_factory: pytest.TempPathFactory, database: Path, airflow_env: dict[str, str]
+) -> Iterator[Callable[..., Place]]:
+    """Make a place for the processes of all tests of a module."""
+    with placing(tmp_path_factory.mktemp("place"), database, airflow_env) as make:
+        yield make
