@@ -595,8 +595,9 @@ class Place:
             "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             # With SQLite a worker of 3.0 can ask to run a task before the scheduler has stored that it may, which fails
-            # the task ("previous_state: scheduled"). No code of ours has run by then.
-            "AIRFLOW__CORE__DEFAULT_TASK_RETRIES": "3",
+            # the task ("previous_state: scheduled"). No code of ours has run by then. And where a busy scheduler hears
+            # that a task has deferred when that is to go on already, it takes it for lost, and runs it again.
+            "AIRFLOW__CORE__DEFAULT_TASK_RETRIES": "6",
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{api}/execution/",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",

@@ -278,7 +278,8 @@ def test_a_promotion_with_everything_switched_on(here):
     steps += ["record"] + ["approve"] * PEOPLE
     assert states(here, "into_test") == dict.fromkeys(steps, "success") | {"restore": "skipped"}
     assert here.states("into_test")["then", -1] == "success"
-    (export,), (job,) = of(here, "test", "export"), of(here, "test", "import")
+    # Where Airflow itself has lost a task and runs it again, the backup is made again; the import never is.
+    exports, (job,) = of(here, "test", "export"), of(here, "test", "import")
     assert (job["state"], job["starts"], job["start_requests"]) == ("SUCCESSFUL", 1, 1)
     assert [job["state"] for job in of(here, "test", "publish")] == ["SUCCESS"]
     # What was sent is what the form showed.
@@ -294,7 +295,8 @@ def test_a_promotion_with_everything_switched_on(here):
     overwritten = ["Sales/m_orders", "Sales/mt_orders"]
     saved = backup(here, "into_test")
     assert sorted(row["path"] for row in saved["objects"]) == overwritten
-    assert sorted(row["name"] for row in export["objects"]) == ["m_orders", "mt_orders"]
+    for export in exports:
+        assert sorted(row["name"] for row in export["objects"]) == ["m_orders", "mt_orders"]
     assert saved["plan_hash"] == plan["hash"]
 
     found = record(here, "into_test")
