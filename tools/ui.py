@@ -43,7 +43,7 @@ def main() -> None:
             wait_until_up(ground, airflow, address)
             name, password = next(iter(json.loads((ground.folder / PASSWORDS).read_text()).items()))
             print(f"\nAirflow:  {address}\nLogin:    {name}\nPassword: {password}\n")
-            print("Trigger promote_release there, and approve its plan under Required Actions. Ctrl-C stops everything.")
+            print("Trigger promote_release there, and approve its plan under Required Action. Ctrl-C stops all.")
             sys.stdout.flush()
             airflow.wait()
 

@@ -112,8 +112,16 @@ def _schedule_name(session: Session, row: Mapping[str, Any]) -> str | None:
 def _published(session: Session, rows: Iterable[Mapping[str, Any]]) -> set[str]:
     """Ids of what is published now."""
     places = {(row["path"].rpartition("/")[0], row["type"]) for row in rows if is_publishable(row["type"])}
-    assets = (a for place, type in sorted(places) for a in list_objects(session, location=place, types=type))
+    assets = (asset for place, type in sorted(places) for asset in _listed(session, place, type))
     return {asset.id for asset in assets if _is_published(asset)}
+
+
+def _listed(session: Session, location: str, type: str) -> Iterable[Asset]:
+    try:
+        return list(list_objects(session, location=location, types=type))
+    except IdmcInputError:
+        # No filter can hold the name of this container, so what it holds is found among all of the type.
+        return list_objects(session, types=type)
 
 
 def _is_published(asset: Asset) -> bool:

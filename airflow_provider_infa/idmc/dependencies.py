@@ -27,7 +27,7 @@ def missing_dependencies(
     :param target: Session with the target org.
     :param source: Session with the org that exported the package.
     :param package: The package.
-    :param arriving: The assets of it that the import creates or overwrites.
+    :param arriving: What of it the import creates or overwrites, without containers.
     :param wishes: What the user wants.
     :return: What is missing, and remarks for the user.
     """

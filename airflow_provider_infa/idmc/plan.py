@@ -23,7 +23,7 @@ from airflow_provider_infa.idmc.planned import BLOCKED, CREATE, MAP, OVERWRITE, 
 from airflow_provider_infa.idmc.schedules import find_schedule
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.source_control import obstacle, source_controlled
-from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, select, unused
+from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, is_container, select, unused
 
 #: Dependents named in a reason.
 SHOWN = 3
@@ -65,7 +65,7 @@ def plan_import(session: Session, package: Package, wishes: Wishes, *, source: S
         else:
             planned.append(_plan_asset(c, asset, default, org))
     planned = _with_states(session, planned, login, block_on_drift=wishes.block_on_drift)
-    arriving = [p.source for p in planned if is_asset(p.source) and p.is_arriving]
+    arriving = [p.source for p in planned if p.is_arriving and not is_container(p.source)]
     missing, remarks = missing_dependencies(session, source, package, arriving, wishes)
 
     schedules = _schedules(session, planned, wishes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPlanBlockedError
-from airflow_provider_infa.idmc.models import CONNECTION, SCHEDULABLE, Asset, same_type
+from airflow_provider_infa.idmc.models import CONNECTION, FOLDER, PROJECT, SCHEDULABLE, Asset, same_type
 from airflow_provider_infa.idmc.package import Package, PackageObject
 
 #: Version of the plan's layout, raised when a reader of plans has to change.
@@ -56,6 +56,15 @@ class PlannedObject:
         """Whether the import brings it, instead of leaving what is there."""
         return self.action == CREATE or self.overwrites
 
+    @property
+    def target_type(self) -> str:
+        """Type in the target org; a mapped container may be a folder in one org and a project in the other."""
+        if self.target:
+            return self.target.type
+        if same_type(self.source.type, PROJECT) or same_type(self.source.type, FOLDER):
+            return FOLDER if "/" in self.target_path else PROJECT
+        return self.source.type
+
     def row(self) -> dict[str, Any]:
         """Plain JSON."""
         target = self.target
@@ -64,7 +73,7 @@ class PlannedObject:
             "target": {
                 "id": self.target_id,
                 "path": self.target_path,
-                "type": target.type if target else self.source.type,
+                "type": self.target_type,
                 "updated_by": target.updated_by if target else None,
                 "update_time": target.update_time if target else None,
             },
@@ -191,10 +200,19 @@ def hash_of(plan: Mapping[str, Any]) -> str:
 
 
 def _promised(row: Mapping[str, Any]) -> list[Any]:
-    target = row["target"]
+    source, target = row["source"], row["target"]
     # Only of what is overwritten does it matter who changed it and when.
     state = [target["updated_by"], target["update_time"]] if row["overwrites"] else []
-    return [row["source"]["id"], target["id"], target["path"], row["action"], *state]
+    return [
+        source["id"],
+        source["path"],
+        source["type"],
+        target["id"],
+        target["path"],
+        target["type"],
+        row["action"],
+        *state,
+    ]
 
 
 def check_plan(plan: Any) -> dict[str, Any]:

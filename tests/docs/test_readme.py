@@ -55,17 +55,6 @@ def test_demo_shows_the_promotion_and_cleans_up(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     steps = ("list_objects", "export", "plan", "backup", "upload", "start_import", "wait", "publish", "verify")
-        "list_objects",
-        "export",
-        "plan",
-        "backup",
-        "upload",
-        "start_import",
-        "wait",
-        "publish",
-        "verify",
-        "record",
-    )
     for step in (*steps, "restore", "record"):
         assert f"\nto_test.{step}\n" in run.stdout
     for line in (

@@ -159,10 +159,11 @@ def test_an_outage_stops_it(wire: Mocker, session: Session) -> None:
 
 def test_names_that_no_filter_can_hold(wire: Mocker, session: Session) -> None:
     path = """Q"uo'te/p"""
-    Org(wire)
-    with pytest.raises(errors.IdmcInputError, match="can't be part of a filter"):
-        describe(session, plan_of(row(path, "PROCESS")), package(path))
-    assert describe(session, plan_of(row(path, "MTT")), package(path))["objects"][0]["path"] == path
+    org = Org(wire)
+    org.attributes[path] = {"publishedBy": "anna"}
+    (found,) = describe(session, plan_of(row(path, "PROCESS")), package(path))["objects"]
+    assert found["published"] is True
+    assert org.listed == ["type=='PROCESS'"]
 
 
 def test_what_will_be_created() -> None:

@@ -607,3 +607,16 @@ def test_an_org_that_answers_missing_objects_with_an_error(wire: Mocker, session
     plan = make(session)
     assert {p.source.path for p in plan.objects if p.action == "create"} == {"Sales", "Sales/Staging"}
     assert plan.counts["overwrite"] == 3
+
+
+def test_a_new_connection_without_its_runtime_environment_is_blocked(wire: Mocker, session: Session) -> None:
+    """IDMC would create the connection and end with OIE_008."""
+    Target(wire)
+    plan = plan_import(session, package_of(ORACLE), Wishes())
+    assert any("refers to 1 objects that it does not hold" in warning for warning in plan.warnings)
+
+
+def test_a_folder_that_becomes_a_project_is_planned_as_one(wire: Mocker, session: Session) -> None:
+    Target(wire, ("Sales", "Project"), ("DEV_AGENTS", "AgentGroup"))
+    plan = make(session, package_of(SALES, STAGING, RUNTIME, STAGED), projects={"Sales/Staging": "Landing"})
+    assert planned(plan, STAGING).row()["target"]["type"] == "Project"
