@@ -79,12 +79,17 @@ into("broken")
 into("unpublished", tag="service-1")
 into("killed")
 
-with DAG("after_sales", schedule=[Asset("infa://ACME_TEST/Sales")], start_date=datetime(2026, 1, 1)):
+SALES = Asset("infa://ACME_TEST/Sales")
+
+with DAG("after_sales", schedule=[SALES], start_date=datetime(2026, 1, 1)):
 
     @task
     def read(**context):
-        events = context.get("triggering_asset_events") or context["triggering_dataset_events"]
-        return [event.extra for of_one in events.values() for event in of_one]
+        if "triggering_asset_events" in context:
+            events = context["triggering_asset_events"][SALES]
+        else:
+            events = context["triggering_dataset_events"][SALES.uri]
+        return [event.extra for event in events]
 
     read()
 
