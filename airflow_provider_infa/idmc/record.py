@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
+from airflow_provider_infa.idmc import planned as plans
 from airflow_provider_infa.idmc.models import Job
-from airflow_provider_infa.idmc.planned import CREATE, OVERWRITE
 
 #: Version of the record's layout.
 VERSION = 1
-PROMOTED, REJECTED, ROLLED_BACK, FAILED = "promoted", "rejected", "rolled back", "failed"
+PROMOTED, REJECTED, BLOCKED, ROLLED_BACK, FAILED = "promoted", "rejected", "blocked", "rolled back", "failed"
 
 
 def state_of(
@@ -61,6 +60,8 @@ def record_of(
                 "path": target["path"],
                 "type": target["type"],
                 "planned": row["action"],
+                "overwrites": row["overwrites"],
+                "reason": row["reason"],
                 "done": result.done if result else None,
                 "state": result.word if result else None,
                 "message": result.message if result else None,
@@ -69,9 +70,12 @@ def record_of(
                 "new_id": ids.get((target["path"], target["type"])),
             }
         )
+    state = state_of(approval, verified, restored)
+    if state == FAILED and job is None and any(row["action"] == plans.BLOCKED for row in plan["objects"]):
+        state = BLOCKED
     return {
         "version": VERSION,
-        "state": state_of(approval, verified, restored),
+        "state": state,
         "plan_hash": plan["hash"],
         "source_org": {"id": package["source_org_id"], "name": package["source_org_name"]},
         "target_org": plan["target_org"],
@@ -104,18 +108,17 @@ def short_form(record: Mapping[str, Any], record_uri: str | None) -> dict[str, A
     :param record_uri: Where it is stored.
     """
     approval, job = record["approval"] or {}, record["import_job"] or {}
-    planned = Counter(o["planned"] for o in record["objects"])
     return {
         "state": record["state"],
         "plan_hash": record["plan_hash"],
         "source_org": record["source_org"]["name"],
         "target_org": record["target_org"]["name"],
-        "approved_by": approval.get("by"),
+        "approved_by": approval.get("by") if approval.get("approved") is True else None,
         "import_job_id": job.get("id"),
         "package_sha256": record["package_sha256"],
         "objects": len(record["objects"]),
-        "created": planned[CREATE],
-        "overwritten": planned[OVERWRITE],
+        "created": sum(o["planned"] == plans.CREATE for o in record["objects"]),
+        "overwritten": sum(o["overwrites"] for o in record["objects"]),
         "record_uri": record_uri,
     }
 
@@ -127,6 +130,6 @@ def asset_uris(plan: Mapping[str, Any]) -> Iterator[str]:
     :param plan: The plan.
     """
     org = quote(plan["target_org"]["name"], safe="")
-    rows = (row for row in plan["objects"] if row["overwrites"] or row["action"] == "create")
+    rows = (row for row in plan["objects"] if row["overwrites"] or row["action"] == plans.CREATE)
     projects = (row["target"]["path"].partition("/") for row in rows)
     yield from dict.fromkeys(f"infa://{org}/{quote(project, safe='')}" for project, slash, _ in projects if slash)

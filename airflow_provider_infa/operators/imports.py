@@ -131,16 +131,23 @@ class InfaPlanImportOperator(BaseOperator):
                 plan = plan_import(hook.get_conn(), package, wishes, source=source.get_conn() if source else None)
             result = plan.to_json()
             self._show(plan, result)
+            self._push(context, result)
             if plan.blocked and on_blocked == "skip":
                 raise AirflowSkipException(f"{len(plan.blocked)} objects are blocked, nothing is promoted.")
             if on_blocked == "fail":
                 plan.check()
-        # plan.output["..."] in a DAG means the XCom of that key, not a member of the returned value.
-        context["ti"].xcom_push(key="import_specification", value=result["import_specification"])
-        context["ti"].xcom_push(key="package_sha256", value=result["package"]["sha256"])
-        context["ti"].xcom_push(key="hash", value=result["hash"])
-        context["ti"].xcom_push(key="markdown", value=markdown(result))
         return result
+
+    @staticmethod
+    def _push(context: Context, result: Mapping[str, Any]) -> None:
+        push = context["ti"].xcom_push
+        # plan.output["..."] in a DAG means the XCom of that key, not a member of the returned value.
+        push(key="import_specification", value=result["import_specification"])
+        push(key="package_sha256", value=result["package"]["sha256"])
+        push(key="hash", value=result["hash"])
+        push(key="markdown", value=markdown(result))
+        # Before the verdict, so that a plan that is blocked can be looked at and recorded as well.
+        push(key="return_value", value=result)
 
     def _wishes(self, hook: InfaHook) -> Wishes:
         """What the arguments say, and the manifest where they say nothing."""

@@ -9,12 +9,11 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
-from airflow_provider_infa.idmc.errors import IdmcInputError
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError
 from airflow_provider_infa.idmc.models import JobKind, JobState, ObjectResult
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.publish import batches, is_publishable, object_of
 from airflow_provider_infa.waiting import (
-    InfaJobFailedError,
     deadline_after,
     failing_for_good,
     job_of_event,
@@ -83,12 +82,12 @@ def check_published(results: Sequence[ObjectResult], org: str) -> None:
 
     :param results: What became of each object.
     :param org: Name of the org, for the message.
-    :raises InfaJobFailedError: Naming each asset that was not published, with IDMC's words.
+    :raises IdmcJobFailedError: Naming each asset that was not published, with IDMC's words.
     """
     if failed := [r for r in results if r.state is not JobState.SUCCESSFUL]:
         lines = [f"{len(failed)} of {len(results)} assets were not published in org {org}:"]
         lines += [f"{r.type} {r.path}: {r.word}: {r.message or 'no message'}" for r in failed]
-        raise InfaJobFailedError("\n  ".join(lines))
+        raise IdmcJobFailedError("\n  ".join(lines))
 
 
 def _results(hook: InfaHook, kind: JobKind, job_id: str, paths: Sequence[str]) -> list[ObjectResult]:
@@ -106,7 +105,7 @@ class InfaPublishOperator(BaseOperator):
     Publish taskflows and Application Integration assets: service connectors, connections, processes, guides.
 
     What others are built on goes first, taskflows go last and in calls of their own, at most 199 assets a call, and
-    each call waits for the one before it. A retry publishes again what is published already, which changes nothing.
+    each call waits for the one before it. A retry publishes all of it again, which changes nothing where it is published.
 
     :param objects: Rows with ``path`` and ``type``, all of types that can be published.
     :param plan: Instead of ``objects``, the plan of the import: what that brings and can be published.
@@ -142,7 +141,7 @@ class InfaPublishOperator(BaseOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
+        with failing_for_good(job_is_retried=True), InfaHook(self.infa_conn_id) as hook:
             deadline = deadline_after(arguments.seconds(self.timeout, "timeout"), self.execution_timeout)
             return self._publish(context, hook, [], deadline)
 
@@ -150,7 +149,7 @@ class InfaPublishOperator(BaseOperator):
         self, context: Context, event: dict[str, Any] | None = None, *, jobs: Sequence[Sequence[str]], deadline: float
     ) -> list[dict[str, Any]]:
         """Go on after a deferral. :param jobs: Kind and id of the jobs started so far."""
-        with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
+        with failing_for_good(job_is_retried=True), InfaHook(self.infa_conn_id) as hook:
             job_of_event(event, JobKind(jobs[-1][0]))
             return self._publish(context, hook, jobs, deadline)
 

@@ -47,9 +47,9 @@ class InfaRecordPromotionOperator(BaseOperator):
     :param audit_uri: Where to store records: any path that Airflow's object storage takes. The record lies in a folder
         named after DAG, run and plan, as the backup does. Without it nothing is stored.
     :param infa_conn_id: Airflow connection of the target org.
-    :return: The short form: ``state`` (``promoted``, ``rejected``, ``rolled back`` or ``failed``), ``plan_hash``,
-        ``source_org``, ``target_org``, ``approved_by``, ``import_job_id``, ``package_sha256``, ``objects``,
-        ``created``, ``overwritten``, ``record_uri``.
+    :return: The short form: ``state`` (``promoted``, ``rejected``, ``blocked``, ``rolled back`` or ``failed``),
+        ``plan_hash``, ``source_org``, ``target_org``, ``approved_by``, ``import_job_id``, ``package_sha256``,
+        ``objects``, ``created``, ``overwritten``, ``record_uri``.
     """
 
     template_fields: Sequence[str] = (

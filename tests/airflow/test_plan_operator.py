@@ -263,6 +263,7 @@ def test_xcoms(promotion, run, uri):
         "package_sha256": result["package"]["sha256"],
         "hash": result["hash"],
         "markdown": markdown(result),
+        "return_value": result,
     }
     text = run.xcom["markdown"]
     assert text.startswith("**ACME\\_DEV → ACME\\_TEST**, 11 objects, as deployer.")

@@ -106,8 +106,8 @@ def test_one_failing_asset(promotion, run, plan, deferrable, state, logged):
     promotion.end_jobs_after_two_looks()
     with pytest.raises(IdmcJobFailedError) as error:
         run(publish(plan=plan, deferrable=deferrable))
-    # Nothing that a retry of the task could mend by itself, and yet all other calls were made.
-    assert isinstance(error.value, AirflowFailException)
+    # A retry may mend it and can do no harm.
+    assert not isinstance(error.value, AirflowFailException)
     assert "1 of 5 assets were not published in org ACME_TEST" in str(error.value)
     assert "GUIDE Service/g_open_ticket: ERROR: The guide is a maze." in str(error.value)
     assert published(promotion) == [path for path in SERVICE if path != "Service/g_open_ticket"]

@@ -96,6 +96,8 @@ def test_everything() -> None:
                 "path": "Sales",
                 "type": "Project",
                 "planned": "reuse",
+                "overwrites": False,
+                "reason": "Because of Sales.",
                 "done": None,
                 "state": None,
                 "message": None,
@@ -107,6 +109,8 @@ def test_everything() -> None:
                 "path": "Sales/m",
                 "type": "DTEMPLATE",
                 "planned": "overwrite",
+                "overwrites": True,
+                "reason": "Because of Sales/m.",
                 "done": "overwritten",
                 "state": "OK",
                 "message": "Overwrite existing object",
@@ -118,6 +122,8 @@ def test_everything() -> None:
                 "path": "Finance/tf",
                 "type": "TASKFLOW",
                 "planned": "create",
+                "overwrites": False,
+                "reason": "Because of Finance/tf.",
                 "done": None,
                 "state": "FAILED",
                 "message": "Out of luck.",
@@ -188,3 +194,13 @@ def test_names_stay_in_their_place_in_the_uri(project: str, org: str) -> None:
     parts = urlsplit(uri)
     assert (parts.scheme, parts.query, parts.fragment) == ("infa", "", "")
     assert (unquote(parts.netloc), unquote(parts.path)) == (org, f"/{project}")
+
+
+def test_a_blocked_plan_is_a_state_of_its_own() -> None:
+    """Not failed: nothing was tried. An import that ran in spite of it (on_blocked="warn") is judged as any other."""
+    blocked = plan_of(row("AGENTS", "AgentGroup", "blocked"), row("Sales/m", "DTEMPLATE"))
+    nothing = {"backup_uri": None, "published": None, "verified": None, "restored": None}
+    record = record_of(blocked, approval={"approved": True, "by": "automatic"}, job=None, **nothing)
+    assert record["state"] == "blocked"
+    assert record["objects"][0]["reason"] == "Because of AGENTS."
+    assert record_of(blocked, approval=None, job=JOB, **nothing)["state"] == "failed"
