@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_infa.hooks.infa import InfaHook
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcStorageError
 
 
 @contextmanager
@@ -34,12 +34,21 @@ def publish(file: Path, uri: str) -> str:
     :param file: The file.
     :param uri: Any path that Airflow's object storage takes.
     :return: The URI.
+    :raises IdmcStorageError: If it can't be written.
     """
     target = _object_path(uri)
-    if not _is_local(target):
-        # Object stores show an object only when its upload is complete.
-        target.fs.put_file(str(file), target.path)
-        return uri
+    try:
+        if _is_local(target):
+            _replace(file, target)
+        else:
+            # Object stores show an object only when its upload is complete.
+            target.fs.put_file(str(file), target.path)
+    except OSError as error:
+        raise IdmcStorageError(f"{uri!r} can't be written: {error}.") from error
+    return uri
+
+
+def _replace(file: Path, target: Any) -> None:
     place = Path(target.path)
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
@@ -48,7 +57,6 @@ def publish(file: Path, uri: str) -> str:
         part.replace(place)
     finally:
         part.unlink(missing_ok=True)
-    return uri
 
 
 @contextmanager
@@ -116,6 +124,11 @@ def join(uri: str, *names: str) -> str:
     :param names: Names of folders or files; what a file system or object store might mind in them is replaced.
     """
     return "/".join([uri.rstrip("/"), *(re.sub(r"[^\w.=-]+", "-", name) for name in names)])
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file. :param uri: Any path that Airflow's object storage takes."""
+    return bool(_object_path(uri).exists())
 
 
 def write_rows(rows: Iterable[dict[str, Any]], uri: str) -> int:

@@ -74,7 +74,7 @@ def wait_for_job(
     deadline: float,
     deferrable: bool,
     resume: str = "execute_complete",
-    kwargs: dict[str, Any] | None = None,
+    carry: dict[str, Any] | None = None,
 ) -> None:
     """
     Return when the job has ended; or, if deferrable, leave the worker until then.
@@ -87,7 +87,7 @@ def wait_for_job(
     :param deadline: Wall-clock time at which the wait ends, from :func:`deadline_after`.
     :param deferrable: Whether to defer.
     :param resume: Method of the task that goes on after a deferral.
-    :param kwargs: What that method gets besides the event.
+    :param carry: What that method finds in the event, under ``carry``: plain JSON, and little of it.
     :raises IdmcTimeoutError: If the job still runs at the deadline.
     """
     if not deferrable:
@@ -101,7 +101,7 @@ def wait_for_job(
             poll_interval=poll_interval,
             deadline=deadline,
             resume=resume,
-            kwargs=kwargs,
+            carry=carry,
         )
 
 
@@ -114,13 +114,12 @@ def defer(
     poll_interval: float,
     deadline: float,
     resume: str = "execute_complete",
-    kwargs: dict[str, Any] | None = None,
+    carry: dict[str, Any] | None = None,
 ) -> NoReturn:
     """Leave the worker until the job has ended or the deadline has passed; see :func:`wait_for_job`."""
     operator.defer(
-        trigger=InfaJobTrigger(infa_conn_id, kind.value, job_id, poll_interval, deadline),
+        trigger=InfaJobTrigger(infa_conn_id, kind.value, job_id, poll_interval, deadline, carry),
         method_name=resume,
-        kwargs=kwargs,
         timeout=timedelta(seconds=max(0.0, deadline - time.time()) + BACKSTOP),
     )
     raise AssertionError("defer never returns")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_infa.idmc.errors import IdmcError, IdmcInputError, IdmcPackageError
 from airflow_provider_infa.idmc.lookup import lookup
-from airflow_provider_infa.idmc.models import Asset, same_type
+from airflow_provider_infa.idmc.models import Asset, Job, same_type
 from airflow_provider_infa.idmc.objects import list_objects
 from airflow_provider_infa.idmc.package import Package
 from airflow_provider_infa.idmc.planned import CREATE
@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 
 #: Version of the description's layout.
 VERSION = 1
-MANIFEST, PACKAGE = "backup.json", "package.zip"
+MANIFEST, PACKAGE, RESTORED = "backup.json", "package.zip", "restored.json"
+#: IDMC shows the end of a job rounded to whole seconds, and the change of an object cut off to them.
+TOLERANCE = timedelta(seconds=2)
 
 
 def describe(session: Session, plan: Mapping[str, Any], package: Package) -> dict[str, Any]:
@@ -69,6 +71,8 @@ def check_backup(data: Any, uri: str) -> dict[str, Any]:
         raise IdmcInputError(f"{uri} holds no backup: its {MANIFEST} is another file.")
     if data.get("version") != VERSION:
         raise IdmcInputError(f"The backup {uri} has version {data.get('version')!r}, this is version {VERSION}.")
+    if any(not row.keys() >= {"id", "path", "type", "schedule", "published"} for row in data["objects"]):
+        raise IdmcInputError(f"{uri} holds no backup: an object in its {MANIFEST} is incomplete.")
     return dict(data)
 
 
@@ -78,22 +82,43 @@ def existing(session: Session, rows: Sequence[Mapping[str, str]]) -> list[dict[s
     return [asset.row() for asset in lookup(session, refs, ignore_missing=True) if asset]
 
 
-def changed_since(session: Session, backup: Mapping[str, Any], end_time: str | None, user: str) -> list[str]:
+def changed_since(
+    session: Session, backup: Mapping[str, Any], job: Job, restored_at: str | None, user: str
+) -> list[str]:
     """
-    Objects of a backup that somebody else changed after the import that is to be undone, as sentences.
+    Objects of a backup that were changed after the import that is to be undone, as sentences.
+
+    By the promoting user as well: that may have been a later promotion, which must not be undone along with this one.
+    What the steps after an import change themselves is left out: they link mapping tasks, and publish.
 
     :param session: Session with the org.
     :param backup: The backup.
-    :param end_time: When that import ended, as IDMC writes it.
+    :param job: The import.
+    :param restored_at: When the backup was last restored, as IDMC writes it; that is no change.
     :param user: Who imported.
     """
     refs = [{"path": row["path"], "type": row["type"]} for row in backup["objects"]]
     found: Iterable[Asset | None] = lookup(session, refs, ignore_missing=True)
-    return [
-        f"{a.type} {a.path}: {a.updated_by} changed it at {a.update_time}."
-        for a in found
-        if a and a.updated_by != user and end_time and (a.update_time or "")[:19] > end_time[:19]
-    ]
+    ends = [moment for moment in map(_moment, (job.end_time, restored_at)) if moment]
+    started = _moment(job.start_time)
+
+    def is_later(asset: Asset) -> bool:
+        changed, ours = _moment(asset.updated_by and asset.update_time), asset.updated_by == user
+        if changed is None:
+            return False
+        if not ends:  # nothing tells when failed jobs end
+            return not ours and (started is None or changed > started)
+        by_a_step = ours and (same_type(asset.type, "MTT") or is_publishable(asset.type))
+        return changed > max(ends) + TOLERANCE and not by_a_step
+
+    return [f"{a.type} {a.path}: {a.updated_by} changed it at {a.update_time}." for a in found if a and is_later(a)]
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
 
 
 def _schedule_name(session: Session, row: Mapping[str, Any]) -> str | None:

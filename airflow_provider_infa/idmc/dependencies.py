@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from airflow_provider_infa.idmc.lookup import lookup
-from airflow_provider_infa.idmc.models import Asset
+from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Asset, same_type
 from airflow_provider_infa.idmc.objects import references
 from airflow_provider_infa.idmc.package import Package, PackageObject
 from airflow_provider_infa.idmc.session import Session
@@ -44,7 +44,9 @@ def missing_dependencies(
                 users.setdefault(id, []).append(user)
         return new
 
-    unlisted = [o for o in arriving if not o.lists_refs]
+    # Exported without dependencies: it is not known whether the manifest then still tells all of them.
+    is_bare = not any(same_type(o.type, fixed) for o in package.objects for fixed in (CONNECTION, RUNTIME_ENVIRONMENT))
+    unlisted = [o for o in arriving if is_bare or not o.lists_refs]
     wanted = [id for o in arriving for id in note(o.path, o.refs)]
     if source is None:
         return [], list(_unknown(len(users), len(unlisted), target.login().org_name))

@@ -99,6 +99,12 @@ class IdmcPackageError(IdmcError):
     """The export package is damaged, incomplete or unsafe: nothing of it was uploaded."""
 
 
+class IdmcStorageError(IdmcError):
+    """A file can't be written where it was asked for: correct the URI, or the permissions there."""
+
+    transient = True
+
+
 class IdmcPlanBlockedError(IdmcError):
     """The import can't succeed as planned; the message lists every obstacle and the argument that removes it."""
 

@@ -16,14 +16,22 @@ PROMOTED, REJECTED, BLOCKED, ROLLED_BACK, FAILED = "promoted", "rejected", "bloc
 
 
 def state_of(
-    approval: Mapping[str, Any] | None, verified: Sequence[Any] | None, restored: Mapping[str, Any] | None
+    approval: Mapping[str, Any] | None,
+    import_job_id: str | None,
+    verified: Mapping[str, Any] | None,
+    restored: Mapping[str, Any] | None,
 ) -> str:
-    """How a promotion ended, by what its steps returned; a step that did not run returned nothing."""
+    """
+    How a promotion ended, by what its steps returned.
+
+    A step that did not run returned nothing; or, if the run is not its first, Airflow still has what it returned then.
+    So what was verified or undone must be this import.
+    """
     if approval and approval.get("approved") is not True:
         return REJECTED
-    if verified is not None:
+    if verified and verified.get("import_job_id") == import_job_id:
         return PROMOTED
-    return ROLLED_BACK if restored else FAILED
+    return ROLLED_BACK if restored and restored.get("undone") == import_job_id else FAILED
 
 
 def record_of(
@@ -31,9 +39,10 @@ def record_of(
     *,
     approval: Mapping[str, Any] | None,
     backup_uri: str | None,
+    import_job_id: str | None,
     job: Job | None,
     published: Sequence[Mapping[str, Any]] | None,
-    verified: Sequence[Mapping[str, Any]] | None,
+    verified: Mapping[str, Any] | None,
     restored: Mapping[str, Any] | None,
     **more: Any,
 ) -> dict[str, Any]:
@@ -43,7 +52,8 @@ def record_of(
     :param plan: Its plan.
     :param approval: What was decided about it.
     :param backup_uri: Where its backup is.
-    :param job: The import job, with its objects.
+    :param import_job_id: The import job, started or not.
+    :param job: The same as IDMC tells it, with its objects; None if it does not.
     :param published: What publishing returned.
     :param verified: What verifying returned.
     :param restored: What the rollback returned.
@@ -51,7 +61,9 @@ def record_of(
     """
     package = plan["package"]
     results = {result.id: result for result in (job.objects if job else None) or ()}
-    ids = {(row["path"], row["type"]): row["new_id"] for row in verified or ()}
+    state = state_of(approval, import_job_id, verified, restored)
+    verified = verified if state == PROMOTED else None
+    ids = {(row["path"], row["type"]): row["new_id"] for row in (verified or {}).get("objects", ())}
     objects = []
     for row in plan["objects"]:
         target, result = row["target"], results.get(row["source"]["id"])
@@ -70,7 +82,6 @@ def record_of(
                 "new_id": ids.get((target["path"], target["type"])),
             }
         )
-    state = state_of(approval, verified, restored)
     if state == FAILED and job is None and any(row["action"] == plans.BLOCKED for row in plan["objects"]):
         state = BLOCKED
     return {
@@ -94,7 +105,7 @@ def record_of(
         },
         "objects": objects,
         "published": list(published or ()),
-        "rollback": restored,
+        "rollback": restored if state == ROLLED_BACK else None,
         "recorded_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **more,
     }

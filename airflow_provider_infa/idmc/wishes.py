@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_infa.idmc.errors import IdmcInputError
@@ -19,6 +20,8 @@ PROVIDER_FLAGS = {
     "mapping_conflict_existing": ("RESET", "RETAIN", "REPLACE"),
     "mapping_conflict_policy": ("RESET", "RETAIN", "REPLACE"),
 }
+#: Fields of a rule that Informatica's page names. Others pass through, unless they look like a slip in one of these.
+RULE_FIELDS = ("conflictResolution", "targetObjectId", "additionalProviderFlags", "sourceObjectId")
 #: The wishes that map names.
 MAPPINGS = ("runtime_environments", "connections", "projects")
 
@@ -201,6 +204,9 @@ def _rules(package: Package, wishes: Mapping[str, str | Mapping[str, Any]]) -> d
     }
     for key, rule in rules.items():
         check_conflict_resolution(rule.get("conflictResolution"), f"conflict_resolutions[{key!r}]")
+        for name in rule.keys() - set(RULE_FIELDS):
+            if close := get_close_matches(name, RULE_FIELDS, n=1, cutoff=0.75):
+                raise IdmcInputError(f"conflict_resolutions[{key!r}] has the unknown field {name!r}: {close[0]!r}?")
         if "additionalProviderFlags" in rule:
             rule["additionalProviderFlags"] = provider_flags(rule["additionalProviderFlags"], key)
         if "sourceObjectId" in rule:

@@ -17,10 +17,11 @@ from airflow_provider_infa.idmc.jobs import wait
 from airflow_provider_infa.idmc.models import Job, JobKind, same_type
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.planned import check_plan
+from airflow_provider_infa.idmc.recheck import check_target
 from airflow_provider_infa.operators.jobs import InfaJobOperator
-from airflow_provider_infa.operators.publish import check_published, publish_all
-from airflow_provider_infa.storage import join, local_copy, publish, read_text, temporary_file, write_text
-from airflow_provider_infa.waiting import deadline_after, job_of_event
+from airflow_provider_infa.operators.publish import after_publish_job, check_published, publish_all
+from airflow_provider_infa.storage import exists, join, local_copy, publish, read_text, temporary_file, write_text
+from airflow_provider_infa.waiting import deadline_after
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -32,7 +33,8 @@ class InfaBackupOperator(InfaJobOperator):
 
     The backup is a folder of its own below ``backup_uri``, named after DAG, run and plan: another plan never replaces
     it. It holds ``package.zip`` and ``backup.json``, which also tells what no package carries: the schedules of mapping
-    tasks, what is published, and what the import will create. A retry makes the same backup once more.
+    tasks, what is published, and what the import will create. A backup that is complete is never made again: after the
+    import it would hold what that has left behind. Nor is one made of an org that is no longer what the plan assumed.
 
     :param plan: The plan of the import: ``plan.output``.
     :param backup_uri: Where to store backups: any path that Airflow's object storage takes.
@@ -55,25 +57,33 @@ class InfaBackupOperator(InfaJobOperator):
         self.plan = plan
         self.backup_uri = backup_uri
 
+    def execute(self, context: Context) -> Any:
+        with self._failing():
+            plan = check_plan(arguments.mapping(self.plan, "plan"))
+            if not arguments.text(self.backup_uri):
+                raise IdmcInputError("backup_uri is empty: name the place to store backups in.")
+            uri = self._place(context, plan)
+            if exists(join(uri, backups.MANIFEST)):
+                read_backup(uri)
+                self.log.info("The backup is stored already: %s", uri)
+                return uri
+        return super().execute(context)
+
     def start(self, context: Context, hook: InfaHook, name: str) -> str | None:
         plan = check_plan(arguments.mapping(self.plan, "plan"))
-        if not arguments.text(self.backup_uri):
-            raise IdmcInputError("backup_uri is empty: name the place to store backups in.")
-        login = hook.get_conn().login()
-        if login.org_id != plan["target_org"]["id"]:
-            raise IdmcWrongOrgError(f"The plan is for org {plan['target_org']['name']}, this is org {login.org_name}.")
+        check_target(hook.get_conn(), plan)
         ids = [row["target"]["id"] for row in plan["objects"] if row["overwrites"]]
         if not ids:
-            self.log.info("The import will overwrite nothing in org %s, so there is no backup.", login.org_name)
+            self.log.info("The import will overwrite nothing in org %s, so there is no backup.", hook.org_name)
             return None
         job = hook.start_export(ids, name=f"{name}-backup", include_dependencies=False, include_tags=True)
-        self.log.info("Started export job %s of %d objects in org %s.", job.id, len(ids), login.org_name)
+        self.log.info("Started export job %s of %d objects in org %s.", job.id, len(ids), hook.org_name)
         return job.id
 
     def finish(self, context: Context, hook: InfaHook, job_id: str) -> str:
         super().finish(context, hook, job_id)
         plan = check_plan(arguments.mapping(self.plan, "plan"))
-        uri = join(self.backup_uri, context["dag"].dag_id, context["run_id"], plan["hash"][:12])
+        uri = self._place(context, plan)
         with temporary_file(backups.PACKAGE) as file:
             hook.download_export_package(job_id, file)
             description = backups.describe(hook.get_conn(), plan, read_package(file))
@@ -82,6 +92,9 @@ class InfaBackupOperator(InfaJobOperator):
         write_text(json.dumps(description, indent=1, ensure_ascii=False), join(uri, backups.MANIFEST))
         self.log.info("Stored the backup of %d objects: %s", len(description["objects"]), uri)
         return uri
+
+    def _place(self, context: Context, plan: Mapping[str, Any]) -> str:
+        return join(self.backup_uri, context["dag"].dag_id, context["run_id"], plan["hash"][:12])
 
 
 class InfaRestoreOperator(InfaJobOperator):
@@ -93,23 +106,23 @@ class InfaRestoreOperator(InfaJobOperator):
     is reported. A retry imports the backup once more, which changes nothing.
 
     By hand, a backup URI is all that it needs. To undo an import, name that as well: one that still runs is waited for,
-    and an object that somebody else has changed since stops the restore.
+    and an object that was changed since, by hand or by a later promotion, stops the restore.
 
     :param backup_uri: URI of the backup, as :class:`InfaBackupOperator` returned it; None if it had nothing to save.
     :param import_job_id: The import to undo.
     :param plan: Its plan, to report what it created where there is no backup.
     :param rollback: Whether this is the automatic rollback of a promotion. Then the task is skipped if the import was
-        never started, or if ``verified`` says that it is well.
+        never started, if ``verified`` says that it is well, or if it is rolled back already.
     :param verified: What verifying the import returned.
-    :param force: Restore also what somebody else has changed since the import; False by default.
+    :param force: Restore also what was changed since the import; False by default.
     :param name: Name of the job in IDMC; by default made of DAG and run.
     :param poll_interval: Seconds between two looks once a job has run for a while; 10 by default.
     :param timeout: Seconds to wait at most; an hour by default.
     :param fail_on_warning: Whether an import that ended with a warning failed; True by default.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the org.
-    :return: ``{backup_uri, import_job_id, restored, created, linked, published}``: the job that restored, and rows of
-        objects. ``created`` is what the undone import had created and is still there.
+    :return: ``{backup_uri, undone, import_job_id, restored, created, linked, published}``: the import that was undone,
+        the one that did it, and rows of objects. ``created`` is what the former had created and is still there.
     """
 
     kind = JobKind.IMPORT
@@ -158,15 +171,15 @@ class InfaRestoreOperator(InfaJobOperator):
         if not arguments.text(self.backup_uri):
             self.log.info("Nothing was overwritten in org %s, so there is nothing to restore.", hook.org_name)
             return None
-        backup = self._backup()
+        backup = read_backup(str(self.backup_uri))
         login = hook.get_conn().login()
         if login.org_id != backup["org"]["id"]:
             raise IdmcWrongOrgError(f"The backup is of org {backup['org']['name']}, this is org {login.org_name}.")
-        later = backups.changed_since(hook.get_conn(), backup, undone.end_time if undone else None, login.user)
-        if later and not force:
-            raise IdmcPlanOutdatedError(
-                "\n  ".join(["Somebody changed what would be restored. With force=True their work is lost:", *later])
-            )
+        if undone is not None and not force:
+            restored_at = self._last_restore().get("end_time")
+            if later := backups.changed_since(hook.get_conn(), backup, undone, restored_at, login.user):
+                head = "What would be restored was changed since the import. With force=True that is lost:"
+                raise IdmcPlanOutdatedError("\n  ".join([head, *later]))
         with local_copy(join(str(self.backup_uri), backups.PACKAGE)) as file:
             package = read_package(file)
             if package.sha256 != backup["package"]["sha256"]:
@@ -186,26 +199,22 @@ class InfaRestoreOperator(InfaJobOperator):
         return job_id
 
     def finish(self, context: Context, hook: InfaHook, job_id: str) -> dict[str, Any]:
+        # Whatever comes of it: what the restore itself changes is no reason not to restore once more.
+        self._note_restore(hook, job_id, complete=False)
         super().finish(context, hook, job_id)
-        schedules = {row["path"]: row["schedule"] for row in self._backup()["objects"] if row["schedule"]}
+        rows = read_backup(str(self.backup_uri))["objects"]
+        schedules = {row["path"]: row["schedule"] for row in rows if row["schedule"]}
         linked = hook.link_schedules(schedules)
         deadline = deadline_after(arguments.seconds(self.timeout, "timeout"), self.execution_timeout)
         return self._publish(hook, [], deadline, job_id, linked)
 
-    def publish_complete(
-        self,
-        context: Context,
-        event: dict[str, Any] | None = None,
-        *,
-        jobs: Sequence[Sequence[str]],
-        deadline: float,
-        job_id: str,
-        linked: list[dict[str, Any]],
-    ) -> dict[str, Any]:
+    def publish_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after waiting for a publish job."""
         with self._failing(), InfaHook(self.infa_conn_id) as hook:
-            job_of_event(event, JobKind(jobs[-1][0]))
-            return self._publish(hook, jobs, deadline, job_id, linked)
+            carried = after_publish_job(event)
+            return self._publish(
+                hook, carried["jobs"], carried["deadline"], carried["restore_job_id"], carried["linked"]
+            )
 
     def _publish(
         self,
@@ -215,7 +224,7 @@ class InfaRestoreOperator(InfaJobOperator):
         job_id: str,
         linked: list[dict[str, Any]],
     ) -> dict[str, Any]:
-        published = [row for row in self._backup()["objects"] if row["published"]]
+        published = [row for row in read_backup(str(self.backup_uri))["objects"] if row["published"]]
         results = publish_all(
             self,
             hook,
@@ -225,22 +234,28 @@ class InfaRestoreOperator(InfaJobOperator):
             deadline=deadline,
             deferrable=self.deferrable,
             resume="publish_complete",
-            job_id=job_id,
+            restore_job_id=job_id,
             linked=linked,
         )
         check_published(results, hook.org_name)
+        self._note_restore(hook, job_id, complete=True)
         return self._report(hook, job_id, linked, published)
 
     def _end_of_import(self, hook: InfaHook) -> Job | None:
         """The import to undo, once it is over; skips the task if there is nothing to undo."""
         rollback = arguments.flag(self.rollback, "rollback")
-        if rollback and arguments.text(self.verified):
-            raise AirflowSkipException("The promotion went well: nothing is rolled back.")
         job_id = arguments.text(self.import_job_id)
+        verified = arguments.mapping(self.verified, "verified")
+        # A run that is not its first may still hold what verifying an earlier import returned.
+        if rollback and verified and verified.get("import_job_id") == job_id:
+            raise AirflowSkipException("The promotion went well: nothing is rolled back.")
         if job_id is None:
             if rollback:
                 raise AirflowSkipException("Nothing was imported, so nothing is rolled back.")
             return None
+        last = self._last_restore()
+        if rollback and last.get("complete") and last.get("undone") == job_id:
+            raise AirflowSkipException(f"Import job {job_id} is rolled back already, by job {last['import_job_id']}.")
         job = started_import(hook.get_conn(), job_id)
         if job is None:
             if rollback:
@@ -255,17 +270,20 @@ class InfaRestoreOperator(InfaJobOperator):
         poll_interval = arguments.seconds(self.poll_interval, "poll_interval")
         return wait(hook.get_conn(), self.kind, job_id, deadline=deadline, poll_interval=poll_interval)
 
-    def _backup(self) -> dict[str, Any]:
-        uri = str(self.backup_uri)
-        try:
-            data = json.loads(read_text(join(uri, backups.MANIFEST)))
-        except ValueError:
-            data = None
-        backup = backups.check_backup(data, uri)
-        # Read here, so that a backup which somebody edited is refused before anything is sent.
-        if any(not row.keys() >= {"id", "path", "type", "schedule", "published"} for row in backup["objects"]):
-            raise IdmcInputError(f"{uri} holds no backup: an object in its {backups.MANIFEST} is incomplete.")
-        return backup
+    def _last_restore(self) -> dict[str, Any]:
+        """What is noted beside the backup of its last restore; nothing, if there was none."""
+        uri = arguments.text(self.backup_uri)
+        note = join(uri, backups.RESTORED) if uri else ""
+        return dict(json.loads(read_text(note))) if note and exists(note) else {}
+
+    def _note_restore(self, hook: InfaHook, job_id: str, *, complete: bool) -> None:
+        note = {
+            "undone": arguments.text(self.import_job_id),
+            "import_job_id": job_id,
+            "end_time": hook.get_import(job_id).end_time,
+            "complete": complete,
+        }
+        write_text(json.dumps(note), join(str(self.backup_uri), backups.RESTORED))
 
     def _report(
         self,
@@ -276,17 +294,28 @@ class InfaRestoreOperator(InfaJobOperator):
     ) -> dict[str, Any]:
         plan = arguments.mapping(self.plan, "plan")
         uri = arguments.text(self.backup_uri)
-        backup = (
-            self._backup() if uri else {"objects": [], "created": backups.created(check_plan(plan)) if plan else []}
-        )
+        if uri:
+            backup = read_backup(uri)
+        else:
+            backup = {"objects": [], "created": backups.created(check_plan(plan)) if plan else []}
         created = backups.existing(hook.get_conn(), backup["created"])
         for row in created:
             self.log.warning("Created by the import, and not removed: %s %s", row["type"], row["path"])
         return {
             "backup_uri": uri,
+            "undone": arguments.text(self.import_job_id),
             "import_job_id": job_id,
             "restored": [{"path": row["path"], "type": row["type"]} for row in backup["objects"]],
             "created": created,
             "linked": list(linked),
             "published": [{"path": row["path"], "type": row["type"]} for row in published],
         }
+
+
+def read_backup(uri: str) -> dict[str, Any]:
+    """The description of a backup. :param uri: Where it is. :raises IdmcInputError: If it is none, or damaged."""
+    try:
+        data = json.loads(read_text(join(uri, backups.MANIFEST)))
+    except ValueError:
+        data = None
+    return backups.check_backup(data, uri)

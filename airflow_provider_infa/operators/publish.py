@@ -34,7 +34,7 @@ def publish_all(
     deadline: float,
     deferrable: bool,
     resume: str = "execute_complete",
-    **kwargs: Any,
+    **more: Any,
 ) -> list[ObjectResult]:
     """
     Publish objects, one call after the other; or, if deferrable, leave the worker while one runs.
@@ -46,7 +46,8 @@ def publish_all(
     :param poll_interval: Seconds between two looks once a job has run for a while.
     :param deadline: Wall-clock time at which waiting ends.
     :param deferrable: Whether to defer.
-    :param resume: Method of the task that goes on after a deferral; it gets ``jobs``, ``deadline`` and ``kwargs``.
+    :param resume: Method of the task that goes on after a deferral.
+    :param more: What that finds in the event's ``carry``, besides ``jobs`` and ``deadline``.
     :return: What became of each object.
     """
     calls = batches(objects)
@@ -64,7 +65,7 @@ def publish_all(
             deadline=deadline,
             deferrable=deferrable,
             resume=resume,
-            kwargs={"jobs": [[kind.value, id] for kind, id in started], "deadline": deadline, **kwargs},
+            carry={"jobs": [[kind.value, id] for kind, id in started], "deadline": deadline, **more},
         )
     results = [
         result
@@ -74,6 +75,18 @@ def publish_all(
     for r in results:
         operator.log.info("%-11s %-20s %s %s", r.word, r.type, r.path, r.message or "")
     return results
+
+
+def after_publish_job(event: dict[str, Any] | None) -> dict[str, Any]:
+    """
+    What :func:`publish_all` carried over a deferral.
+
+    :param event: What the trigger yielded.
+    :raises IdmcTimeoutError: If the job still ran at the deadline.
+    """
+    carried: dict[str, Any] = (event or {}).get("carry") or {}
+    job_of_event(event, JobKind(carried["jobs"][-1][0]) if carried else JobKind.PUBLISH)
+    return carried
 
 
 def check_published(results: Sequence[ObjectResult], org: str) -> None:
@@ -105,7 +118,8 @@ class InfaPublishOperator(BaseOperator):
     Publish taskflows and Application Integration assets: service connectors, connections, processes, guides.
 
     What others are built on goes first, taskflows go last and in calls of their own, at most 199 assets a call, and
-    each call waits for the one before it. A retry publishes all of it again, which changes nothing where it is published.
+    each call waits for the one before it. A retry publishes all of it again, which changes nothing where it is
+    published.
 
     :param objects: Rows with ``path`` and ``type``, all of types that can be published.
     :param plan: Instead of ``objects``, the plan of the import: what that brings and can be published.
@@ -145,13 +159,11 @@ class InfaPublishOperator(BaseOperator):
             deadline = deadline_after(arguments.seconds(self.timeout, "timeout"), self.execution_timeout)
             return self._publish(context, hook, [], deadline)
 
-    def execute_complete(
-        self, context: Context, event: dict[str, Any] | None = None, *, jobs: Sequence[Sequence[str]], deadline: float
-    ) -> list[dict[str, Any]]:
-        """Go on after a deferral. :param jobs: Kind and id of the jobs started so far."""
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Go on after a deferral."""
         with failing_for_good(job_is_retried=True), InfaHook(self.infa_conn_id) as hook:
-            job_of_event(event, JobKind(jobs[-1][0]))
-            return self._publish(context, hook, jobs, deadline)
+            carried = after_publish_job(event)
+            return self._publish(context, hook, carried["jobs"], carried["deadline"])
 
     def _publish(
         self, context: Context, hook: InfaHook, jobs: Sequence[Sequence[str]], deadline: float

@@ -26,7 +26,8 @@ class InfaVerifyImportOperator(BaseOperator):
     :param plan: The plan: ``plan.output``.
     :param import_job_id: The import job that carried it out.
     :param infa_conn_id: Airflow connection of the target org.
-    :return: A row for each object: ``path``, ``type``, ``action``, ``done``, ``source_id``, ``old_id`` and ``new_id``.
+    :return: ``import_job_id``, and ``objects`` with a row for each: ``path``, ``type``, ``action``, ``done``,
+        ``source_id``, ``old_id`` and ``new_id``.
     """
 
     template_fields: Sequence[str] = ("infa_conn_id", "plan", "import_job_id")
@@ -45,7 +46,7 @@ class InfaVerifyImportOperator(BaseOperator):
         self.plan = plan
         self.import_job_id = import_job_id
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def execute(self, context: Context) -> dict[str, Any]:
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
             plan = check_plan(arguments.mapping(self.plan, "plan"))
             job = hook.get_import(arguments.text(self.import_job_id) or "", expand=True)
@@ -55,4 +56,4 @@ class InfaVerifyImportOperator(BaseOperator):
         for row in rows:
             self.log.info("%-10s %-12s %s %s", row["action"], row["type"], row["new_id"], row["path"])
         self.log.info("::endgroup::")
-        return rows
+        return {"import_job_id": job.id, "objects": rows}

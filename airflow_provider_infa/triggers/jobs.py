@@ -38,15 +38,26 @@ class InfaJobTrigger(BaseTrigger):
     :param poll_interval: Seconds between two looks once the job has run for a while.
     :param deadline: Wall-clock time, in seconds since the epoch, at which the wait ends; a restarted triggerer
         keeps it.
+    :param carry: Handed back to the task in the event, which then has a member ``carry``. The arguments that Airflow
+        keeps for a deferred task do not reach it in ``airflow dags test``.
     """
 
-    def __init__(self, infa_conn_id: str, kind: str, job_id: str, poll_interval: float, deadline: float) -> None:
+    def __init__(
+        self,
+        infa_conn_id: str,
+        kind: str,
+        job_id: str,
+        poll_interval: float,
+        deadline: float,
+        carry: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.infa_conn_id = infa_conn_id
         self.kind = kind
         self.job_id = job_id
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.carry = carry
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments; no secrets among them."""
@@ -58,6 +69,7 @@ class InfaJobTrigger(BaseTrigger):
                 "job_id": self.job_id,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                "carry": self.carry,
             },
         )
 
@@ -111,7 +123,8 @@ class InfaJobTrigger(BaseTrigger):
             await asyncio.sleep(min(delay, left))
 
     def _event(self, status: str, *, state: str | None = None, message: str | None = None) -> dict[str, Any]:
-        return {"status": status, "job_id": self.job_id, "state": state, "message": message}
+        event = {"status": status, "job_id": self.job_id, "state": state, "message": message}
+        return event if self.carry is None else {**event, "carry": self.carry}
 
 
 async def _connection(conn_id: str) -> Any:
