@@ -14,6 +14,7 @@ import requests_mock
 
 from airflow_provider_infa.idmc import errors
 from airflow_provider_infa.idmc.backup import VERSION, changed_since, check_backup, created, describe, existing
+from airflow_provider_infa.idmc.models import Job, JobState
 from airflow_provider_infa.idmc.package import Package, PackageObject
 from airflow_provider_infa.idmc.session import Session
 
@@ -197,31 +198,119 @@ def test_a_backup_of_another_version(wire: Mocker, session: Session, version: An
         check_backup(backup, "s3://b/1")
 
 
+@pytest.mark.parametrize("lacking", ["id", "path", "type", "schedule", "published"])
+def test_a_row_that_lacks_something(wire: Mocker, session: Session, lacking: str) -> None:
+    """Found before anything is sent, wherever it is."""
+    backup = good(wire, session)
+    del backup["objects"][-1][lacking]
+    with pytest.raises(errors.IdmcInputError, match=r"^s3://b/1 holds no backup: an object in its backup\.json is inc"):
+        check_backup(backup, "s3://b/1")
+
+
 # before it is brought back ----------------------------------------------------------------------------------------
 
-END = "2026-03-20T05:01:00.000Z"
+START, END = "2026-03-20T05:00:00.000Z", "2026-03-20T05:01:00.000Z"
+RESTORED = "2026-03-20T07:00:00.000Z"
+
+
+def said_of(
+    wire: Mocker,
+    session: Session,
+    *,
+    user: str | None = "carla",
+    time: str | None = "2026-03-20T06:00:00Z",
+    type: str = "MTT",
+    start: str | None = START,
+    end: str | None = END,
+    restored_at: str | None = None,
+) -> list[str]:
+    """What is said of one object that somebody changed at a time."""
+    target = Target(wire, ("Sales/x", type))
+    target.states = {"Sales/x": {"updatedBy": user, "updateTime": time}}
+    backup = {"objects": [{"path": "Sales/x", "type": type}, {"path": "Sales/gone", "type": type}]}
+    job = Job("import-1", "promote", JobState.FAILED, "FAILED", start_time=start, end_time=end)
+    return changed_since(session, backup, job, restored_at, USER)
+
+
+@pytest.mark.parametrize("type", ["MTT", "DTEMPLATE", "TASKFLOW"])
+@pytest.mark.parametrize(
+    ("time", "told"),
+    [
+        ("2026-03-20T05:01:03Z", True),
+        ("2026-03-20T05:01:02.500Z", True),
+        ("2027-01-01T00:00:00Z", True),
+        # The same moments elsewhere on earth.
+        ("2026-03-20T06:01:03+01:00", True),
+        ("2026-03-20T06:01:00+01:00", False),
+        # IDMC rounds the end of the job, so what the import itself changed may seem to be later.
+        ("2026-03-20T05:01:02Z", False),
+        ("2026-03-20T05:01:00Z", False),
+        ("2026-03-20T04:59:00Z", False),
+        (None, False),
+        ("yesterday", False),
+    ],
+)
+def test_work_that_would_be_lost(wire: Mocker, session: Session, time: str | None, type: str, told: bool) -> None:
+    said = [f"{type} Sales/x: carla changed it at {time}."] if told else []
+    assert said_of(wire, session, time=time, type=type) == said
 
 
 @pytest.mark.parametrize(
-    ("user", "time", "end", "told"),
+    ("type", "told"),
     [
-        ("carla", "2026-03-20T05:01:01Z", END, True),
-        ("carla", "2027-01-01T00:00:00Z", END, True),
-        ("carla", "2026-03-20T05:01:00Z", END, False),
-        ("carla", "2026-03-20T04:59:00Z", END, False),
-        ("carla", None, END, False),
-        (USER, "2026-03-20T06:00:00Z", END, False),
-        ("carla", "2026-03-20T06:00:00Z", None, False),
+        ("DTEMPLATE", True),
+        ("DSS", True),
+        # The steps after an import link mapping tasks, and publish.
+        ("MTT", False),
+        ("mtt", False),
+        ("TASKFLOW", False),
+        ("PROCESS", False),
     ],
 )
-def test_work_that_would_be_lost(
-    wire: Mocker, session: Session, user: str, time: str | None, end: str | None, told: bool
+def test_a_later_promotion_by_the_same_user(wire: Mocker, session: Session, type: str, told: bool) -> None:
+    time = "2026-03-20T06:00:00Z"
+    said = [f"{type.upper()} Sales/x: {USER} changed it at {time}."] if told else []
+    assert said_of(wire, session, user=USER, time=time, type=type) == said
+    assert said_of(wire, session, user=USER, time="2026-03-20T05:01:01Z", type=type) == []
+
+
+@pytest.mark.parametrize("user", ["carla", USER])
+def test_an_earlier_restore_is_no_change(wire: Mocker, session: Session, user: str) -> None:
+    """Nor is what it overwrote; what came after it is."""
+    work = {"user": user, "type": "DTEMPLATE"}
+    assert said_of(wire, session, **work, time="2026-03-20T06:59:59Z", restored_at=RESTORED) == []
+    assert said_of(wire, session, **work, time="2026-03-20T07:00:01Z", restored_at=RESTORED) == []
+    assert len(said_of(wire, session, **work, time="2026-03-20T07:00:03Z", restored_at=RESTORED)) == 1
+    # A restore of before this import says nothing.
+    before = "2026-03-20T04:00:00.000Z"
+    assert said_of(wire, session, **work, time="2026-03-20T05:00:30Z", restored_at=before) == []
+    assert len(said_of(wire, session, **work, time="2026-03-20T05:01:03Z", restored_at=before)) == 1
+    # An import that never told its end, restored since.
+    assert said_of(wire, session, **work, time="2026-03-20T06:00:00Z", end=None, restored_at=RESTORED) == []
+    assert len(said_of(wire, session, **work, time="2026-03-20T07:00:03Z", end=None, restored_at=RESTORED)) == 1
+
+
+@pytest.mark.parametrize(
+    ("user", "time", "start", "told"),
+    [
+        ("carla", "2026-03-20T05:00:01Z", START, True),
+        ("carla", "2026-03-20T05:00:00Z", START, False),
+        ("carla", "2026-01-20T06:00:00Z", START, False),
+        ("carla", None, START, False),
+        # Not even a start: rather ask in vain than undo somebody's work.
+        ("carla", "2026-01-20T06:00:00Z", None, True),
+        # It may be the import itself.
+        (USER, "2026-03-20T05:00:01Z", START, False),
+        (USER, "2026-03-20T05:00:01Z", None, False),
+        (None, "2026-03-20T05:00:01Z", START, False),
+    ],
+)
+@pytest.mark.parametrize("end", [None, "", "soon"])
+def test_an_import_that_does_not_tell_its_end(
+    wire: Mocker, session: Session, user: str | None, time: str | None, start: str | None, end: str | None, told: bool
 ) -> None:
-    target = Target(wire, ("Sales/mt", "MTT"))
-    target.states = {"Sales/mt": {"updatedBy": user, "updateTime": time}}
-    backup = {"objects": [{"path": "Sales/mt", "type": "MTT"}, {"path": "Sales/gone", "type": "MTT"}]}
-    said = [f"MTT Sales/mt: {user} changed it at {time}."] if told else []
-    assert changed_since(session, backup, end, USER) == said
+    said = [f"DTEMPLATE Sales/x: {user} changed it at {time}."] if told else []
+    assert said_of(wire, session, user=user, time=time, type="DTEMPLATE", start=start, end=end) == said
 
 
 def test_what_the_import_left_behind(wire: Mocker, session: Session) -> None:

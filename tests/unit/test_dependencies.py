@@ -34,6 +34,8 @@ MAPPING = Packed("Sales/m_orders", "DTEMPLATE", ("Shared/mplt", "ora"))
 TASK = Packed("Sales/mt_orders", "MTT", ("Sales/m_orders", "AGENTS"))
 ORACLE = Packed("ora", "Connection", ("AGENTS",))
 AGENTS = Packed("AGENTS", "AgentGroup")
+#: Something that shows that a package was exported with its dependencies; nothing here refers to it.
+LOCAL = Packed("LOCAL", "AgentGroup")
 ALL = (SALES, Packed("Shared", "Project"), MAPPLET, MAPPING, TASK, ORACLE, AGENTS)
 
 
@@ -115,7 +117,7 @@ def test_everything_that_has_to_come_along_is_named_at_once(
     """Also what the missing ones need in turn; connections and agents have to be there under their own names."""
     source = Source(wire, *ALL)
     Target(wire, ("Sales", "Project"))
-    plan = make(session, package(SALES, TASK), source_session)
+    plan = make(session, package(SALES, LOCAL, TASK), source_session)
     assert missing(plan) == {o.path: o.path for o in (MAPPING, MAPPLET, ORACLE, AGENTS)}
     with pytest.raises(errors.IdmcPlanBlockedError) as caught:
         plan.check()
@@ -129,7 +131,7 @@ def test_everything_that_has_to_come_along_is_named_at_once(
 def test_what_the_target_has_is_not_followed(wire: Mocker, session: Session, source_session: Session) -> None:
     source = Source(wire, *ALL)
     Target(wire, ("Sales", "Project"), (MAPPING.path, MAPPING.type), (AGENTS.path, AGENTS.type))
-    plan = make(session, package(SALES, TASK), source_session)
+    plan = make(session, package(SALES, LOCAL, TASK), source_session)
     assert missing(plan) == {}
     assert source.asked == []
 
@@ -162,8 +164,8 @@ def test_mapped_projects(wire: Mocker, session: Session, source_session: Session
 def test_who_needs_it_is_named_once_each(wire: Mocker, session: Session, source_session: Session) -> None:
     tasks = [Packed(f"Sales/mt_{n}", "MTT", ("AGENTS", "AGENTS")) for n in range(5)]
     Source(wire, *ALL, *tasks)
-    Target(wire, ("Sales", "Project"))
-    plan = make(session, package(SALES, *tasks, known=(*ALL, *tasks)), source_session)
+    Target(wire, ("Sales", "Project"), (LOCAL.path, LOCAL.type))
+    plan = make(session, package(SALES, LOCAL, *tasks, known=(*ALL, *tasks)), source_session)
     (blocked,) = plan.blocked
     assert "needed by Sales/mt_0, Sales/mt_1, Sales/mt_2 and 2 more." in blocked.reason
 
@@ -187,7 +189,7 @@ def test_each_id_is_asked_once(wire: Mocker, session: Session, source_session: S
     known = (SALES, ORACLE, AGENTS, shared, *chain, *tasks)
     source = Source(wire, *known)
     Target(wire, ("Sales", "Project"))
-    plan = make(session, package(SALES, *tasks, known=known), source_session)
+    plan = make(session, package(SALES, LOCAL, *tasks, known=known), source_session)
     assert set(missing(plan)) == {o.path for o in (shared, *chain, ORACLE)}
     assert len(source.looked_up) == len(set(source.looked_up))
     assert len(source.asked) == len(set(source.asked)) == 6
@@ -199,7 +201,7 @@ def test_cycles_end(wire: Mocker, session: Session, source_session: Session) -> 
     task = Packed("Sales/mt", "TASKFLOW", ("Shared/one", "Sales/mt"))
     source = Source(wire, SALES, one, two, task)
     Target(wire, ("Sales", "Project"))
-    plan = make(session, package(SALES, task, known=(one, two, task)), source_session)
+    plan = make(session, package(SALES, LOCAL, task, known=(one, two, task)), source_session)
     assert set(missing(plan)) == {"Shared/one", "Shared/two"}
     assert sorted(source.asked) == ["Shared/one", "Shared/two"]
 
@@ -226,7 +228,7 @@ def test_a_package_that_does_not_tell_what_it_needs(wire: Mocker, session: Sessi
 def test_a_package_that_tells_for_some_only(wire: Mocker, session: Session, source_session: Session) -> None:
     source = Source(wire, *ALL)
     Target(wire, ("Sales", "Project"))
-    made = package(SALES, TASK, MAPPING)
+    made = package(SALES, LOCAL, TASK, MAPPING)
     objects = [dataclasses.replace(o, refs=(), lists_refs=o.path != MAPPING.path) for o in made.objects]
     plan = make(session, dataclasses.replace(made, objects=tuple(objects)), source_session)
     assert set(missing(plan)) == {MAPPLET.path, ORACLE.path}
@@ -257,10 +259,10 @@ def test_ids_that_the_source_does_not_show(wire: Mocker, session: Session, sourc
 
 def test_without_the_source_it_says_what_it_could_do_with_it(wire: Mocker, session: Session) -> None:
     Target(wire, ("Sales", "Project"))
-    plan = make(session, package(SALES, TASK), None)
+    plan = make(session, package(SALES, LOCAL, TASK), None)
     (warning,) = plan.warnings
     assert "refers to 2 objects that it does not hold. Set source_conn_id" in warning
-    (warning,) = make(session, package(SALES, TASK, lists_refs=False), None).warnings
+    (warning,) = make(session, package(SALES, LOCAL, TASK, lists_refs=False), None).warnings
     assert "does not tell what 1 of its objects need. Set source_conn_id" in warning
 
 

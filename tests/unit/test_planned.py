@@ -236,8 +236,9 @@ def test_what_people_have_to_do_by_hand(wire: Mocker, session: Session) -> None:
 
 def test_schedules_are_part_of_the_promise(wire: Mocker, session: Session) -> None:
     """Those of tasks that arrive; a name that the org lacks is found now, not after the import."""
-    objects = [Packed("Sales", "Project"), Packed("Sales/new", "MTT"), Packed("Sales/kept", "MTT")]
-    Target(wire, ("Sales", "Project"), ("Sales/kept", "MTT"))
+    agents = Packed("AGENTS", "AgentGroup")
+    objects = [Packed("Sales", "Project"), Packed("Sales/new", "MTT"), Packed("Sales/kept", "MTT"), agents]
+    Target(wire, ("Sales", "Project"), ("Sales/kept", "MTT"), (agents.path, agents.type))
     wire.get(f"{API_BASE}/api/v2/schedule/name/nightly", json={"id": "1", "name": "nightly"})
     wire.get(f"{API_BASE}/api/v2/schedule/name/nigthly", status_code=404, json={})
 

@@ -34,32 +34,58 @@ JOB = Job(
         ObjectResult("unknown", "x", "X", JobState.SUCCESSFUL, "SUCCESSFUL", None),
     ),
 )  # fmt: skip
-VERIFIED = [
-    {"path": "Sales/m", "type": "DTEMPLATE", "new_id": "n1"},
-    {"path": "Finance/tf", "type": "PROCESS", "new_id": "n2"},
-]
+VERIFIED = {
+    "import_job_id": "import-1",
+    "objects": [
+        {"path": "Sales/m", "type": "DTEMPLATE", "new_id": "n1"},
+        {"path": "Finance/tf", "type": "PROCESS", "new_id": "n2"},
+    ],
+}
+RESTORED = {"undone": "import-1", "import_job_id": "import-2", "restored": [], "created": []}
+STALE_VERIFIED, STALE_RESTORED = VERIFIED | {"import_job_id": "import-0"}, RESTORED | {"undone": "import-0"}
 NOTHING: dict[str, Any] = {
-    "approval": None, "backup_uri": None, "job": None, "published": None, "verified": None, "restored": None
-}  # fmt: skip
+    "approval": None,
+    "backup_uri": None,
+    "import_job_id": None,
+    "job": None,
+    "published": None,
+    "verified": None,
+    "restored": None,
+}
 
 
 @pytest.mark.parametrize(
     ("approval", "verified", "restored", "state"),
     [
-        (None, [{}], None, "promoted"),
-        (None, [], None, "promoted"),
+        (None, {"import_job_id": "import-1"}, None, "promoted"),
+        (None, {"import_job_id": "import-1", "objects": []}, None, "promoted"),
         (APPROVAL, VERIFIED, None, "promoted"),
         (APPROVAL, None, None, "failed"),
         (None, None, None, "failed"),
-        (APPROVAL, None, {"restored": []}, "rolled back"),
+        (None, {}, {}, "failed"),
+        (APPROVAL, None, RESTORED, "rolled back"),
         (approval_of("h", "anna", approved=False), None, None, "rejected"),
         # Nothing was sent, whatever else is at hand.
-        (approval_of("h", "anna", approved=False), None, {"restored": []}, "rejected"),
+        (approval_of("h", "anna", approved=False), VERIFIED, RESTORED, "rejected"),
         (approval_of("h", "anna") | {"approved": "false"}, None, None, "rejected"),
+        # What Airflow still has of an earlier run says nothing of this import.
+        (APPROVAL, STALE_VERIFIED, None, "failed"),
+        (APPROVAL, None, STALE_RESTORED, "failed"),
+        (APPROVAL, STALE_VERIFIED, STALE_RESTORED, "failed"),
+        (APPROVAL, STALE_VERIFIED, RESTORED, "rolled back"),
+        (APPROVAL, VERIFIED, STALE_RESTORED, "promoted"),
+        # A backup that was brought back by hand undid no import.
+        (APPROVAL, None, RESTORED | {"undone": None}, "failed"),
     ],
 )
 def test_states(approval: Any, verified: Any, restored: Any, state: str) -> None:
-    assert state_of(approval, verified, restored) == state
+    assert state_of(approval, "import-1", verified, restored) == state
+
+
+@pytest.mark.parametrize("job_id", [None, "import-2"])
+def test_an_import_is_not_judged_by_another(job_id: str | None) -> None:
+    """Also if there is none yet: the run failed before its upload."""
+    assert state_of(APPROVAL, job_id, VERIFIED, RESTORED) == "failed"
 
 
 def test_everything() -> None:
@@ -67,6 +93,7 @@ def test_everything() -> None:
         PLAN,
         approval=APPROVAL,
         backup_uri="s3://b/1",
+        import_job_id="import-1",
         job=JOB,
         published=[{"path": "Finance/tf", "state": "SUCCESS"}],
         verified=VERIFIED,
@@ -148,7 +175,8 @@ def test_a_promotion_that_ended_after_its_plan() -> None:
 
 
 def test_short_form() -> None:
-    record = record_of(PLAN, **NOTHING | {"approval": APPROVAL, "job": JOB, "verified": VERIFIED})
+    done = {"approval": APPROVAL, "import_job_id": "import-1", "job": JOB, "verified": VERIFIED}
+    record = record_of(PLAN, **NOTHING | done)
     assert short_form(record, "s3://b/record.json") == {
         "state": "promoted",
         "plan_hash": PLAN["hash"],
@@ -199,8 +227,31 @@ def test_names_stay_in_their_place_in_the_uri(project: str, org: str) -> None:
 def test_a_blocked_plan_is_a_state_of_its_own() -> None:
     """Not failed: nothing was tried. An import that ran in spite of it (on_blocked="warn") is judged as any other."""
     blocked = plan_of(row("AGENTS", "AgentGroup", "blocked"), row("Sales/m", "DTEMPLATE"))
-    nothing = {"backup_uri": None, "published": None, "verified": None, "restored": None}
-    record = record_of(blocked, approval={"approved": True, "by": "automatic"}, job=None, **nothing)
+    record = record_of(blocked, **NOTHING | {"approval": {"approved": True, "by": "automatic"}})
     assert record["state"] == "blocked"
     assert record["objects"][0]["reason"] == "Because of AGENTS."
-    assert record_of(blocked, approval=None, job=JOB, **nothing)["state"] == "failed"
+    assert record_of(blocked, **NOTHING | {"import_job_id": "import-1", "job": JOB})["state"] == "failed"
+
+
+def test_what_an_earlier_run_left_is_not_recorded() -> None:
+    """Its new ids and its rollback belong to another import."""
+    stale = {"verified": STALE_VERIFIED, "restored": STALE_RESTORED}
+    record = record_of(PLAN, **NOTHING | {"import_job_id": "import-1", "job": JOB} | stale)
+    assert (record["state"], record["rollback"]) == ("failed", None)
+    assert {o["new_id"] for o in record["objects"]} == {None}
+
+
+def test_a_rollback_is_recorded() -> None:
+    """With nothing of a verdict, whose new ids would be those before the rollback."""
+    done = {"import_job_id": "import-1", "job": JOB, "verified": STALE_VERIFIED, "restored": RESTORED}
+    record = record_of(PLAN, **NOTHING | done)
+    assert (record["state"], record["rollback"]) == ("rolled back", RESTORED)
+    assert {o["new_id"] for o in record["objects"]} == {None}
+    assert record_of(PLAN, **NOTHING | done | {"verified": VERIFIED})["rollback"] is None
+
+
+def test_a_blocked_plan_that_an_earlier_run_got_past() -> None:
+    """The job id of then is still at hand, and IDMC has forgotten the job."""
+    blocked = plan_of(row("AGENTS", "AgentGroup", "blocked"))
+    stale = {"verified": VERIFIED, "restored": RESTORED}
+    assert record_of(blocked, **NOTHING | stale)["state"] == "blocked"

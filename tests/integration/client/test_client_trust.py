@@ -458,7 +458,7 @@ def test_backup_and_restore(simulator: Simulator, connect: Connect, tmp_path: Pa
     published(target, [row["target"] for row in plan["objects"] if is_publishable(row["target"]["type"])])
     assert states(simulator, "test") != before
 
-    assert changed_since(target, backup, job.end_time, "deployer") == []
+    assert changed_since(target, backup, job, None, "deployer") == []
     restore_id = upload_package(target, saved.path)
     specification: dict[str, Any] = {"defaultConflictResolution": "OVERWRITE"}
     flags = [{"key": "mapping_conflict_existing", "value": "REPLACE"}]
@@ -486,7 +486,7 @@ def test_work_after_the_import_is_not_undone_in_silence(simulator: Simulator, co
     backup = describe(target, plan, exported(target, ids, tmp_path / "b.zip", include_dependencies=False))
     job = imported(target, package, plan)
     simulator.edit_asset("test", "Sales/m_orders", "DTEMPLATE", updated_by="carla", update_time="2031-01-01T00:00:00Z")
-    assert changed_since(target, backup, job.end_time, "deployer") == [
+    assert changed_since(target, backup, job, None, "deployer") == [
         "DTEMPLATE Sales/m_orders: carla changed it at 2031-01-01T00:00:00Z."
     ]
 
