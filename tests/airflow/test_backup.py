@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, ObjectStoragePath
@@ -15,6 +16,7 @@ from airflow_provider_infa.idmc.errors import (
     IdmcNotFoundError,
     IdmcPackageError,
     IdmcPlanOutdatedError,
+    IdmcStorageError,
     IdmcTimeoutError,
     IdmcUnavailableError,
     IdmcWrongOrgError,
@@ -69,12 +71,39 @@ def files(tmp_path):
     return sorted(path.name for path in (tmp_path / "backups").rglob("*") if path.is_file())
 
 
+def contents(tmp_path):
+    """What is stored, byte for byte."""
+    return {path: path.read_bytes() for path in (tmp_path / "backups").rglob("*") if path.is_file()}
+
+
 def exports(promotion, org="test"):
     return [job for job in promotion.sim.jobs(org) if job["kind"] == "export"]
 
 
 def imports(promotion, org="test"):
     return [job for job in promotion.sim.jobs(org) if job["kind"] == "import"]
+
+
+def restored(uri):
+    """What is noted beside the backup about its last restore."""
+    return json.loads(ObjectStoragePath(f"{uri}/restored.json").read_text())
+
+
+def end_time(job_id):
+    """The end of an import as IDMC tells it."""
+    with InfaHook("infa_test") as hook:
+        return hook.get_import(job_id).end_time
+
+
+def long_ago(promotion, job_id):
+    """Let an import, and what it changed, be an hour older, so that what follows is later by more than any rounding."""
+    (job,) = [job for job in promotion.sim._orgs["test"].jobs if job.id == job_id]
+    started = job.started.strftime("%Y-%m-%dT%H:%M:%SZ")
+    job.started, job.ended = job.started - timedelta(hours=1), job.ended - timedelta(hours=1)
+    for asset in promotion.sim.assets("test"):
+        if asset["update_time"] >= started:
+            moment = job.ended.strftime("%Y-%m-%dT%H:%M:%SZ")
+            promotion.sim.edit_asset("test", asset["path"], asset["type"], update_time=moment)
 
 
 def without(state, paths):
@@ -139,22 +168,22 @@ def test_nothing_to_overwrite_means_no_backup(promotion, run, package, store, tm
     assert "will overwrite nothing in org ACME_PROD, so there is no backup" in logged()
 
 
-def test_a_retry_makes_the_same_backup_and_another_plan_another(promotion, run, package, plan, backup, store):
-    first = description(backup)
-    assert run(save(plan, store)) == backup
-    # The same but for the moment, and the package, which holds moments too.
-    for name in ("org", "plan_hash", "objects", "created"):
-        assert description(backup)[name] == first[name]
-    assert len(exports(promotion)) == 2
+def test_another_plan_makes_another_backup(promotion, run, package, plan, backup, store, tmp_path):
+    before = contents(tmp_path)
     other = promotion.plan(package, include_objects=["Sales/m_orders"])
-    assert run(save(other, store)) != backup
-    assert description(backup)["plan_hash"] == plan["hash"]
+    uri = run(save(other, store))
+    assert uri != backup
+    assert description(uri)["plan_hash"] == other["hash"]
+    assert contents(tmp_path).items() > before.items()
+    assert len(exports(promotion)) == 2
 
 
 def test_a_place_that_cannot_be_written(promotion, run, plan, store, tmp_path):
     (tmp_path / "backups").write_text("a file where a folder should be")
-    with pytest.raises(OSError, match="backups"):
+    with pytest.raises(IdmcStorageError, match=rf"'{store}/promote/.*/package\.zip' can't be written") as error:
         run(save(plan, store))
+    # A retry may find it mended.
+    assert not isinstance(error.value, AirflowFailException)
     assert (tmp_path / "backups").read_text() == "a file where a folder should be"
     (tmp_path / "backups").unlink()
     assert files(tmp_path) == []
@@ -186,13 +215,15 @@ def test_a_schedule_that_may_not_be_read_is_left_out_loudly(promotion, run, plan
 
 def test_something_is_gone_that_was_to_be_saved(promotion, run, plan, store, tmp_path):
     promotion.sim.remove_asset("test", *TASK)
-    with pytest.raises((AirflowFailException, IdmcJobFailedError)):
+    with pytest.raises(AirflowFailException, match="MTT Sales/mt_orders: .* no longer there") as error:
         run(save(plan, store))
+    assert isinstance(error.value.__cause__, IdmcPlanOutdatedError)
+    assert exports(promotion) == []
     assert files(tmp_path) == []
 
 
 WRONG = {
-    "another org": ({"infa_conn_id": "infa_prod"}, IdmcWrongOrgError, "for org ACME_TEST, this is org ACME_PROD"),
+    "another org": ({"infa_conn_id": "infa_prod"}, IdmcWrongOrgError, "for org ACME_TEST .* leads to org ACME_PROD"),
     "no place": ({"uri": "None"}, IdmcInputError, "backup_uri is empty"),
     "an edited plan": ({"edit": True}, IdmcInputError, "changed after it was made"),
 }
@@ -233,6 +264,13 @@ def test_a_restore_brings_everything_back(promotion, run, org, plan, backup, job
     assert all(promotion.asset(row["path"], row["type"])["id"] == row["id"] for row in report["created"])
     assert report["backup_uri"] == backup
     assert report["import_job_id"] == imports(promotion)[-1]["id"] != job_id
+    assert report["undone"] == arguments.get("import_job_id")
+    assert restored(backup) == {
+        "undone": arguments.get("import_job_id"),
+        "import_job_id": report["import_job_id"],
+        "end_time": end_time(report["import_job_id"]),
+        "complete": True,
+    }
     assert {row["path"] for row in report["restored"]} == {MAPPING[0], TASK[0]}
     assert report["linked"] == [{"path": TASK[0], "schedule": "nightly", "linked": True}]
     assert report["published"] == []
@@ -266,9 +304,12 @@ def test_what_is_removed_by_hand_is_not_reported(promotion, run, org, backup, jo
 
 
 def test_a_retried_restore_does_no_harm(promotion, run, org, plan, backup, job_id):
-    first = run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
-    second = run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
+    long_ago(promotion, job_id)
+    first = run(restore(backup, import_job_id=job_id, plan=plan))
+    # What it has changed itself is no reason not to do it once more.
+    second = run(restore(backup, import_job_id=job_id, plan=plan))
     assert without(promotion.sim.state("test"), CREATED) == org
+    assert len(imports(promotion)) == 3
     assert second["import_job_id"] != first["import_job_id"]
     assert {**second, "import_job_id": None, "linked": None} == {**first, "import_job_id": None, "linked": None}
 
@@ -305,12 +346,27 @@ def test_what_cannot_be_published_again_fails_the_restore(promotion, run, store,
     assert len(run(restore(uri))["published"]) == 3
 
 
+def test_a_rollback_happens_once(promotion, run, org, plan, backup, job_id):
+    arguments = {"import_job_id": job_id, "plan": plan, "rollback": True}
+    report = run(restore(backup, **arguments))
+    noted = restored(backup)
+    with pytest.raises(
+        AirflowSkipException, match=f"{job_id} is rolled back already, by job {report['import_job_id']}"
+    ):
+        run(restore(backup, **arguments))
+    assert restored(backup) == noted
+    assert without(promotion.sim.state("test"), CREATED) == org
+    assert len(imports(promotion)) == 2
+
+
 # --- when there is nothing to roll back -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verified", [[{"path": "x"}], [], '[{"path": "x"}]'])
-def test_a_promotion_that_went_well_is_not_rolled_back(promotion, run, plan, backup, job_id, verified):
+@pytest.mark.parametrize("objects", [[{"path": "x"}], []])
+@pytest.mark.parametrize("write", [dict, json.dumps, str], ids=["mapping", "json", "python"])
+def test_a_promotion_that_went_well_is_not_rolled_back(promotion, run, plan, backup, job_id, objects, write):
     before = promotion.sim.state("test")
+    verified = write({"import_job_id": job_id, "objects": objects})
     with pytest.raises(AirflowSkipException, match="went well"):
         run(restore(backup, import_job_id=job_id, plan=plan, rollback=True, verified=verified))
     assert promotion.sim.state("test") == before
@@ -341,7 +397,8 @@ def test_without_a_backup_what_was_created_is_reported(promotion, run, package, 
     report = run(restore(None, import_job_id=job_id, plan=plan, rollback=True))
     assert {row["path"] for row in report["created"]} == CREATED
     assert {**report, "created": None} == {
-        "backup_uri": None, "import_job_id": None, "restored": [], "created": None, "linked": [], "published": []
+        "backup_uri": None, "undone": job_id, "import_job_id": None,
+        "restored": [], "created": None, "linked": [], "published": [],
     }  # fmt: skip
     assert promotion.sim.state("test") == before
     assert len(imports(promotion)) == 1
@@ -390,12 +447,23 @@ def test_the_work_of_others_is_not_lost_without_a_word(promotion, run, org, plan
     assert without(promotion.sim.state("test"), CREATED) == org
 
 
-@pytest.mark.parametrize("changes", [
-    {"updated_by": "deployer", "update_time": "2099-01-01T10:00:00Z"},  # the promoting user, as publishing does
-    {"updated_by": "carla", "update_time": "2026-01-01T10:00:00Z"},  # before the import
+@pytest.mark.parametrize(("asset", "user"), [(MAPPING, "deployer"), (TASK, "carla")])
+def test_nor_are_later_promotions(promotion, run, plan, backup, job_id, asset, user):
+    promotion.sim.edit_asset("test", *asset, updated_by=user, update_time="2099-01-01T10:00:00Z")
+    before = promotion.sim.state("test")
+    with pytest.raises(AirflowFailException, match=f"{asset[0]}: {user} changed it at 2099-01-01T10:00:00Z") as error:
+        run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
+    assert isinstance(error.value.__cause__, IdmcPlanOutdatedError)
+    assert promotion.sim.state("test") == before
+    assert len(imports(promotion)) == 1
+
+
+@pytest.mark.parametrize(("asset", "changes"), [
+    (MAPPING, {"updated_by": "carla", "update_time": "2026-01-01T10:00:00Z"}),  # before the import
+    (TASK, {"updated_by": "deployer", "update_time": "2099-01-01T10:00:00Z"}),  # as linking a schedule does
 ])  # fmt: skip
-def test_other_changes_do_not_stop_it(promotion, run, org, plan, backup, job_id, changes):
-    promotion.sim.edit_asset("test", *MAPPING, **changes)
+def test_other_changes_do_not_stop_it(promotion, run, org, plan, backup, job_id, asset, changes):
+    promotion.sim.edit_asset("test", *asset, **changes)
     run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
     assert without(promotion.sim.state("test"), CREATED) == org
 

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.approval import AUTOMATIC, approval_of
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcUnavailableError
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcStorageError, IdmcUnavailableError
 from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
 from airflow_provider_infa.operators.record import InfaRecordPromotionOperator
 from airflow_provider_infa.operators.verify import InfaVerifyImportOperator
@@ -214,18 +214,18 @@ def test_a_failed_promotion(promotion, run, package, plan, store, tmp_path, roll
     (row,) = [row for row in told["objects"] if row["path"] == "Sales/mt_orders"]
     assert (row["state"], row["done"], row["message"]) == ("FAILED", None, "Full disk.")
     # Record and backup of one promotion lie side by side.
-    assert {path.name for path in (tmp_path / "audit").rglob("*.*") if path.is_file()} == {
-        "backup.json", "package.zip", "record.json", "import.log"
-    }  # fmt: skip
+    names = {"backup.json", "package.zip", "record.json", "import.log"} | ({"restored.json"} if rollback else set())
+    assert {path.name for path in (tmp_path / "audit").rglob("*.*") if path.is_file()} == names
     assert short["record_uri"].rpartition("/")[0] == backup
     # Nothing was promoted, so nothing is to be scheduled by it.
     assert events(run) == {}
 
 
 def test_a_rollback_that_had_nothing_to_restore(run, plan, job_id, store):
-    restored = {"backup_uri": None, "import_job_id": None, "restored": [], "created": [{"path": "x"}]}
-    short = run(record(plan, import_job_id=job_id, restored=restored))
+    restored = {"backup_uri": None, "undone": job_id, "import_job_id": None, "restored": [], "created": [{"path": "x"}]}
+    short = run(record(plan, audit_uri=store, import_job_id=job_id, restored=restored))
     assert short["state"] == "rolled back"
+    assert read(short["record_uri"])["rollback"] == restored
 
 
 # --- asset events -----------------------------------------------------------------------------------------------------
@@ -247,13 +247,15 @@ def test_there_is_an_event_for_each_project_that_changed(promotion, run, tmp_pat
 def test_projects_whose_assets_stay_as_they_are_have_no_event(promotion, run, package):
     plan = promotion.plan(package, default_conflict_resolution="REUSE", include_objects=["Sales/m_orders"])
     job_id = promotion.carry_out(package, plan)
-    assert run(record(plan, import_job_id=job_id, verified=[]))["state"] == "promoted"
+    verified = {"import_job_id": job_id, "objects": []}
+    assert run(record(plan, import_job_id=job_id, verified=verified))["state"] == "promoted"
     assert events(run) == {}
 
 
 def test_the_project_is_the_one_where_things_landed(promotion, run, package):
     plan = promotion.plan(package, projects={"Sales": "Finance"})
-    short = run(record(plan, import_job_id=promotion.carry_out(package, plan), verified=[]))
+    job_id = promotion.carry_out(package, plan)
+    short = run(record(plan, import_job_id=job_id, verified={"import_job_id": job_id, "objects": []}))
     assert events(run) == {"infa://ACME_TEST/Finance": short}
 
 
@@ -304,9 +306,13 @@ def test_bad_arguments(run, plan, store, argument, words):
 
 def test_a_place_that_cannot_be_written(run, plan, store, tmp_path):
     (tmp_path / "audit").write_text("a file where a folder should be")
-    with pytest.raises(OSError, match="audit"):
-        run(record(plan, audit_uri=store, approval=approval_of(plan["hash"], "ada")))
-    assert events(run) == {}
+    rejected = {"audit_uri": store, "approval": approval_of(plan["hash"], "ada", approved=False)}
+    with pytest.raises(IdmcStorageError, match=rf"'{store}/promote/.*/record\.json' can't be written") as error:
+        run(record(plan, **rejected))
+    # A retry may find it mended.
+    assert not isinstance(error.value, AirflowFailException)
+    (tmp_path / "audit").unlink()
+    assert read(run(record(plan, **rejected))["record_uri"])["state"] == "rejected"
 
 
 def test_a_log_that_cannot_be_had(promotion, run, plan, job_id, verified, store, logged):

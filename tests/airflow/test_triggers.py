@@ -46,11 +46,11 @@ def nothing_left():
 
 
 def test_a_trigger_rebuilt_from_its_arguments_is_the_same(rebuild):
-    original = InfaJobTrigger("infa_test", "import", "abc", 10.0, 1_800_000_000.5)
+    original = InfaJobTrigger("infa_test", "import", "abc", 10.0, 1_800_000_000.5, {"jobs": [["publish", "x"]]})
     again = rebuild(original)
     assert type(again) is InfaJobTrigger
     assert again.serialize() == original.serialize()
-    names = ("infa_conn_id", "kind", "job_id", "poll_interval", "deadline")
+    names = ("infa_conn_id", "kind", "job_id", "poll_interval", "deadline", "carry")
     assert [getattr(again, name) for name in names] == [getattr(original, name) for name in names]
     assert again.serialize()[1].keys() == set(names)
 

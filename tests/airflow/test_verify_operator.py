@@ -31,7 +31,11 @@ def job_id(promotion, package, plan):
 @pytest.mark.parametrize("write", [dict, json.dumps, str], ids=["mapping", "json", "python"])
 def test_what_is_as_planned_and_the_new_ids(promotion, run, plan, job_id, logged, write):
     before = promotion.sim.state("test")
-    rows = run(verify(write(plan), job_id))
+    verified = run(verify(write(plan), job_id))
+    # So that nobody takes this for another import's.
+    assert verified.keys() == {"import_job_id", "objects"}
+    assert verified["import_job_id"] == job_id
+    rows = verified["objects"]
     assert [(row["path"], row["action"]) for row in rows] == [
         (planned["target"]["path"], planned["action"]) for planned in plan["objects"]
     ]
@@ -46,13 +50,13 @@ def test_what_is_as_planned_and_the_new_ids(promotion, run, plan, job_id, logged
     assert promotion.asset("Sales/tf_sales_daily", "TASKFLOW")["id"] in text
     # It only looks.
     assert promotion.sim.state("test") == before
-    assert run(verify(plan, job_id)) == rows
+    assert run(verify(plan, job_id)) == verified
     assert promotion.open_sessions() == 0
 
 
 def test_objects_that_went_elsewhere_are_found_there(promotion, run, package):
     plan = promotion.plan(package, projects={"Sales": "Finance"})
-    rows = run(verify(plan, promotion.carry_out(package, plan)))
+    rows = run(verify(plan, promotion.carry_out(package, plan)))["objects"]
     assert "Finance/tf_sales_daily" in {row["path"] for row in rows if row["new_id"]}
 
 
@@ -103,7 +107,7 @@ def test_an_import_that_did_something_else(promotion, run, package, plan):
 
 def test_what_others_do_afterwards_is_none_of_its_business(promotion, run, plan, job_id):
     promotion.sim.edit_asset("test", *MAPPING, updated_by="carla")
-    assert len(run(verify(plan, job_id))) == 11
+    assert len(run(verify(plan, job_id))["objects"]) == 11
 
 
 def test_publishing_and_linking_change_nothing_about_it(promotion, run, tmp_path):
@@ -111,7 +115,7 @@ def test_publishing_and_linking_change_nothing_about_it(promotion, run, tmp_path
     plan = promotion.plan(package)
     job_id = promotion.carry_out(package, plan)
     promotion.sim.edit_asset("test", "Service/p_open_ticket", "PROCESS", published=True)
-    assert run(verify(plan, job_id))
+    assert len(run(verify(plan, job_id))["objects"]) == len(plan["objects"])
 
 
 @pytest.mark.parametrize(("change", "words"), [

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc import errors
-from airflow_provider_infa.idmc.jobs import JobKind
+from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.operators.exports import InfaExportOperator
 from airflow_provider_infa.operators.imports import InfaStartImportOperator
 from airflow_provider_infa.sensors.exports import InfaExportSensor
@@ -134,6 +134,7 @@ def test_a_task_looks_once_before_it_defers(promotion, ready_import, run, contex
         "job_id": job_id,
         "poll_interval": 0.05,
         "deadline": pytest.approx(time.time() + 500, abs=5),
+        "carry": None,
     }
     # Airflow's own timeout only ends what our trigger no longer can.
     assert deferred.value.timeout.total_seconds() == pytest.approx(500 + BACKSTOP, abs=5)
