@@ -17,8 +17,8 @@ from airflow_provider_infa.simulator import seed as seeds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-#: Whether people can approve in the Airflow UI: the operator for that came with Airflow 3.1.
-PEOPLE = bool(find_spec("airflow.providers.standard") and find_spec("airflow.providers.standard.operators.hitl"))
+#: Whether people can approve in the Airflow UI: the function for that came with Airflow 3.1.
+PEOPLE = bool(find_spec("airflow.sdk")) and bool(find_spec("airflow.sdk.execution_time.hitl"))
 #: Who approves: a person where that is possible, else the DAG itself.
 APPROVAL = True if PEOPLE else "automatic"
 
