@@ -71,7 +71,8 @@ def check_backup(data: Any, uri: str) -> dict[str, Any]:
         raise IdmcInputError(f"{uri} holds no backup: its {MANIFEST} is another file.")
     if data.get("version") != VERSION:
         raise IdmcInputError(f"The backup {uri} has version {data.get('version')!r}, this is version {VERSION}.")
-    if any(not row.keys() >= {"id", "path", "type", "schedule", "published"} for row in data["objects"]):
+    rows, fields = data["objects"], {"id", "path", "type", "schedule", "published"}
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) and fields <= row.keys() for row in rows):
         raise IdmcInputError(f"{uri} holds no backup: an object in its {MANIFEST} is incomplete.")
     return dict(data)
 

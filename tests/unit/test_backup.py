@@ -207,6 +207,13 @@ def test_a_row_that_lacks_something(wire: Mocker, session: Session, lacking: str
         check_backup(backup, "s3://b/1")
 
 
+@pytest.mark.parametrize("rows", [None, 7, "text", {"a": 1}, ["Sales/m"], [None], [[]], [{}]], ids=str)
+def test_rows_that_are_none(wire: Mocker, session: Session, rows: Any) -> None:
+    backup = good(wire, session) | {"objects": rows}
+    with pytest.raises(errors.IdmcInputError, match=r"^s3://b/1 holds no backup"):
+        check_backup(backup, "s3://b/1")
+
+
 # before it is brought back ----------------------------------------------------------------------------------------
 
 START, END = "2026-03-20T05:00:00.000Z", "2026-03-20T05:01:00.000Z"

@@ -243,6 +243,75 @@ def test_a_whole_package_asks_the_source_nothing(wire: Mocker, session: Session,
     assert source.looked_up == source.asked == []
 
 
+# packages without any connection or runtime environment ------------------------------------------------------------
+
+
+def silent(*held: Packed) -> Package:
+    """A package whose manifest claims that nothing in it needs anything."""
+    return package(*[dataclasses.replace(o, refs=()) for o in held])
+
+
+def test_a_bare_package_is_not_believed(wire: Mocker, session: Session, source_session: Session) -> None:
+    """Exported without dependencies, its manifest may leave out what was not exported."""
+    source = Source(wire, *ALL)
+    Target(wire, ("Sales", "Project"))
+    plan = make(session, silent(SALES, TASK), source_session)
+    assert set(missing(plan)) == {MAPPING.path, MAPPLET.path, ORACLE.path, AGENTS.path}
+    assert source.asked == [TASK.path, MAPPING.path, MAPPLET.path]
+    assert plan.blocked
+
+
+@pytest.mark.parametrize("type", ["Connection", "CONNECTION", "AgentGroup", "agentgroup"])
+def test_a_package_with_either_is_believed(wire: Mocker, session: Session, source_session: Session, type: str) -> None:
+    source = Source(wire, *ALL)
+    held = Packed("LOCAL", type)
+    Target(wire, ("Sales", "Project"), (held.path, held.type))
+    plan = make(session, silent(SALES, TASK, held), source_session)
+    assert missing(plan) == {}
+    assert source.asked == []
+
+
+def test_a_bare_package_that_tells_part_of_it(wire: Mocker, session: Session, source_session: Session) -> None:
+    """Both count, what its manifest tells and what the source org does; each id once."""
+    source = Source(wire, *ALL)
+    Target(wire, ("Sales", "Project"), (MAPPING.path, MAPPING.type))
+    extra = Packed("Shared/extra", "DTEMPLATE")
+    told = dataclasses.replace(TASK, refs=("AGENTS", extra.path))
+    source.by_id[extra.id] = extra
+    plan = make(session, package(SALES, told, known=(*ALL, extra)), source_session)
+    assert set(missing(plan)) == {AGENTS.path, extra.path}
+    assert source.asked == [TASK.path, extra.path]
+    assert sorted(source.looked_up) == sorted([AGENTS.id, extra.id, MAPPING.id])
+
+
+def test_of_a_bare_package_only_what_arrives_is_asked_for(
+    wire: Mocker, session: Session, source_session: Session
+) -> None:
+    kept = Packed("Sales/mt_kept", "MTT", ("ora",))
+    source = Source(wire, *ALL, kept)
+    Target(wire, ("Sales", "Project"), (kept.path, kept.type))
+    plan = make(session, silent(SALES, TASK, MAPPING, kept), source_session, conflict_resolutions={"MTT": "REUSE"})
+    assert source.asked == [TASK.path, MAPPING.path, MAPPLET.path]
+    # What the package holds is not missing.
+    assert set(missing(plan)) == {MAPPLET.path, ORACLE.path, AGENTS.path}
+
+
+def test_a_bare_package_of_containers(wire: Mocker, session: Session, source_session: Session) -> None:
+    source = Source(wire, *ALL)
+    Target(wire)
+    assert not make(session, silent(SALES, Packed("Sales/In", "Folder")), source_session).blocked
+    assert source.asked == source.looked_up == []
+
+
+def test_a_bare_package_without_the_source(wire: Mocker, session: Session) -> None:
+    Target(wire, ("Sales", "Project"))
+    outside, unlisted = make(session, package(SALES, TASK), None).warnings
+    assert "refers to 2 objects that it does not hold. Set source_conn_id" in outside
+    assert "does not tell what 1 of its objects need. Set source_conn_id" in unlisted
+    (only,) = make(session, silent(SALES, TASK, MAPPING), None).warnings
+    assert "does not tell what 2 of its objects need" in only
+
+
 # what can't be known ----------------------------------------------------------------------------------------------
 
 

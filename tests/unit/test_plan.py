@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import pytest
@@ -376,6 +377,37 @@ def test_a_rule_for_a_type_that_did_not_come_along_is_none(wire: Mocker, session
 def test_unknown_resolutions_are_refused(wire: Mocker, session: Session, rule: Any) -> None:
     with pytest.raises(IdmcInputError, match=r"conflict_resolutions\['MTT'\]"):
         make(session, conflict_resolutions={"MTT": rule})
+
+
+@pytest.mark.parametrize(
+    ("field", "meant"),
+    [
+        ("conflictResolutoin", "conflictResolution"),
+        ("conflictresolution", "conflictResolution"),
+        ("conflict_resolution", "conflictResolution"),
+        ("targetObjectID", "targetObjectId"),
+        ("target_object_id", "targetObjectId"),
+        ("additionalProviderFlag", "additionalProviderFlags"),
+        ("additional_provider_flags", "additionalProviderFlags"),
+    ],
+)
+@pytest.mark.parametrize("key", [TASK.id, TASK.path, "MTT", "TASKFLOW"])
+def test_fields_that_look_like_a_slip_are_refused(
+    wire: Mocker, session: Session, key: str, field: str, meant: str
+) -> None:
+    """IDMC would not mind it, and overwrite what should be kept; also for a type that did not come along this time."""
+    Target(wire, *SAME)
+    words = re.escape(f"conflict_resolutions['{key}'] has the unknown field '{field}': '{meant}'?")
+    with pytest.raises(IdmcInputError, match=f"^{words}$"):
+        make(session, conflict_resolutions={key: {field: "REUSE"}})
+    with pytest.raises(IdmcInputError, match=f"^{words}$"):
+        make(session, conflict_resolutions={key: {"conflictResolution": "OVERWRITE", field: "REUSE"}})
+
+
+@pytest.mark.parametrize("field", ["mergeTags", "overwriteExistingTags", "resolveConflictsLater", "description", "id"])
+def test_fields_that_look_like_none_pass_through(wire: Mocker, session: Session, field: str) -> None:
+    Target(wire, *SAME)
+    assert entries(make(session, conflict_resolutions={TASK.path: {field: "x"}})) == {TASK.id: {field: "x"}}
 
 
 # include_objects --------------------------------------------------------------------------------------------------

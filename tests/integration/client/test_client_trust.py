@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -122,6 +123,17 @@ def test_a_package_without_its_dependencies(simulator: Simulator, connect: Conne
     # With the dependencies, nothing of that is left but what has to be mapped.
     whole = plan_import(prod, exported(dev, [flow.id], tmp_path / "q.zip"), Wishes(), source=dev)
     assert {o.source.path for o in whole.blocked} == {"DEV_AGENTS"}
+
+
+def test_a_package_without_its_dependencies_is_not_believed(connect: Connect, tmp_path: Path) -> None:
+    """Whether or not its manifest tells what was left out, the plan knows."""
+    dev, prod = connect("dev"), connect("prod")
+    (flow,) = list_objects(dev, types="TASKFLOW", tag="release-1")
+    package = exported(dev, [flow.id], tmp_path / "p.zip", include_dependencies=False)
+    assert any(o.refs for o in package.objects)
+    silent = dataclasses.replace(package, objects=tuple(dataclasses.replace(o, refs=()) for o in package.objects))
+    told, asked = (plan_import(prod, made, Wishes(), source=dev) for made in (package, silent))
+    assert {o.source.path for o in asked.blocked} == {o.source.path for o in told.blocked} > {"DEV_AGENTS"}
 
 
 def test_what_the_target_has_is_not_missing(connect: Connect, tmp_path: Path) -> None:
@@ -489,6 +501,27 @@ def test_work_after_the_import_is_not_undone_in_silence(simulator: Simulator, co
     assert changed_since(target, backup, job, None, "deployer") == [
         "DTEMPLATE Sales/m_orders: carla changed it at 2031-01-01T00:00:00Z."
     ]
+
+
+def test_a_later_promotion_is_not_undone_in_silence(simulator: Simulator, connect: Connect, tmp_path: Path) -> None:
+    """By the same user; what the steps after the import do to tasks and taskflows is none."""
+    dev, target = connect("dev"), connect("test")
+    package = tagged(dev, tmp_path, "release-1")
+    plan = plan_import(target, package, Wishes(**TO_TEST)).to_json()
+    rows = [row["target"] for row in plan["objects"] if row["overwrites"]]
+    saved = exported(target, [row["id"] for row in rows], tmp_path / "b.zip", include_dependencies=False)
+    backup = describe(target, plan, saved)
+    job = imported(target, package, plan)
+    later = {"updated_by": "deployer", "update_time": "2031-01-01T00:00:00Z"}
+    assert {"MTT", "DTEMPLATE"} <= {row["type"] for row in rows}
+    for row in rows:
+        simulator.edit_asset("test", row["path"], row["type"], **later)
+    kinds = [text.partition(" ")[0] for text in changed_since(target, backup, job, None, "deployer")]
+    assert kinds == [row["type"] for row in rows if row["type"] != "MTT" and not is_publishable(row["type"])]
+    # To anybody else, all of that is the work of a stranger.
+    assert len(changed_since(target, backup, job, None, "carla")) == len(rows)
+    # And if the backup was brought back since, it is gone already.
+    assert changed_since(target, backup, job, "2031-01-01T00:00:01.000Z", "carla") == []
 
 
 # the manifest -----------------------------------------------------------------------------------------------------
