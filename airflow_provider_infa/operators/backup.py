@@ -175,11 +175,14 @@ class InfaRestoreOperator(InfaJobOperator):
         login = hook.get_conn().login()
         if login.org_id != backup["org"]["id"]:
             raise IdmcWrongOrgError(f"The backup is of org {backup['org']['name']}, this is org {login.org_name}.")
-        if undone is not None and not force:
-            restored_at = self._last_restore().get("end_time")
-            if later := backups.changed_since(hook.get_conn(), backup, undone, restored_at, login.user):
-                head = "What would be restored was changed since the import. With force=True that is lost:"
-                raise IdmcPlanOutdatedError("\n  ".join([head, *later]))
+        restored_at = self._end_of_last_restore(hook)
+        if undone is None or force:
+            later = []
+        else:
+            later = backups.changed_since(hook.get_conn(), backup, undone, restored_at, login.user)
+        if later:
+            head = "What would be restored was changed since the import. With force=True that is lost:"
+            raise IdmcPlanOutdatedError("\n  ".join([head, *later]))
         with local_copy(join(str(self.backup_uri), backups.PACKAGE)) as file:
             package = read_package(file)
             if package.sha256 != backup["package"]["sha256"]:
@@ -194,13 +197,13 @@ class InfaRestoreOperator(InfaJobOperator):
             specification["objectSpecification"] = [
                 {"sourceObjectId": id, "additionalProviderFlags": flags} for id in tasks
             ]
+        # Whatever comes of it: what the restore itself changes is no reason not to restore once more.
+        self._note_restore(job_id, restored_at, complete=False)
         start_import(hook.get_conn(), job_id, name=f"{name}-restore", import_specification=specification)
         self.log.info("Import job %s restores %d objects in org %s.", job_id, len(backup["objects"]), login.org_name)
         return job_id
 
     def finish(self, context: Context, hook: InfaHook, job_id: str) -> dict[str, Any]:
-        # Whatever comes of it: what the restore itself changes is no reason not to restore once more.
-        self._note_restore(hook, job_id, complete=False)
         super().finish(context, hook, job_id)
         rows = read_backup(str(self.backup_uri))["objects"]
         schedules = {row["path"]: row["schedule"] for row in rows if row["schedule"]}
@@ -238,7 +241,7 @@ class InfaRestoreOperator(InfaJobOperator):
             linked=linked,
         )
         check_published(results, hook.org_name)
-        self._note_restore(hook, job_id, complete=True)
+        self._note_restore(job_id, hook.get_import(job_id).end_time, complete=True)
         return self._report(hook, job_id, linked, published)
 
     def _end_of_import(self, hook: InfaHook) -> Job | None:
@@ -261,14 +264,18 @@ class InfaRestoreOperator(InfaJobOperator):
             if rollback:
                 raise AirflowSkipException(f"Import job {job_id} was never started, so nothing is rolled back.")
             raise IdmcInputError(f"Import job {job_id} was never started: there is nothing to undo.")
+        return self._ended(hook, job)
+
+    def _ended(self, hook: InfaHook, job: Job) -> Job:
+        """An import once it is over: while one runs, nothing is restored."""
         if job.state.is_end:
             return job
         self.log.warning(
-            "Import job %s is still %s: waiting for its end before anything is restored.", job_id, job.word
+            "Import job %s is still %s: waiting for its end before anything is restored.", job.id, job.word
         )
         deadline = deadline_after(arguments.seconds(self.timeout, "timeout"), self.execution_timeout)
         poll_interval = arguments.seconds(self.poll_interval, "poll_interval")
-        return wait(hook.get_conn(), self.kind, job_id, deadline=deadline, poll_interval=poll_interval)
+        return wait(hook.get_conn(), self.kind, job.id, deadline=deadline, poll_interval=poll_interval)
 
     def _last_restore(self) -> dict[str, Any]:
         """What is noted beside the backup of its last restore; nothing, if there was none."""
@@ -276,11 +283,17 @@ class InfaRestoreOperator(InfaJobOperator):
         note = join(uri, backups.RESTORED) if uri else ""
         return dict(json.loads(read_text(note))) if note and exists(note) else {}
 
-    def _note_restore(self, hook: InfaHook, job_id: str, *, complete: bool) -> None:
+    def _end_of_last_restore(self, hook: InfaHook) -> str | None:
+        """When the backup was last restored; an earlier try of the task may have left before that was over."""
+        last = self._last_restore()
+        job = started_import(hook.get_conn(), last["import_job_id"]) if last else None
+        return self._ended(hook, job).end_time if job else last.get("end_time")
+
+    def _note_restore(self, job_id: str, end_time: str | None, *, complete: bool) -> None:
         note = {
             "undone": arguments.text(self.import_job_id),
             "import_job_id": job_id,
-            "end_time": hook.get_import(job_id).end_time,
+            "end_time": end_time,
             "complete": complete,
         }
         write_text(json.dumps(note), join(str(self.backup_uri), backups.RESTORED))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from datetime import timedelta
 
 import pytest
@@ -61,6 +62,16 @@ def store(tmp_path):
 @pytest.fixture
 def backup(promotion, run, plan, store):
     return run(save(plan, store))
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """Let the object store have no room from then on."""
+
+    def put_file(*_, **__):
+        raise OSError(28, "The bucket is full")
+
+    return lambda: monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.put_file", put_file)
 
 
 def description(uri):
@@ -168,6 +179,56 @@ def test_nothing_to_overwrite_means_no_backup(promotion, run, package, store, tm
     assert "will overwrite nothing in org ACME_PROD, so there is no backup" in logged()
 
 
+@pytest.mark.parametrize("changed", ["by nobody", "by the import", "by others"])
+def test_a_backup_that_is_stored_stays_as_it_is(
+    promotion, run, package, plan, backup, store, tmp_path, logged, changed
+):
+    before = contents(tmp_path)
+    # After the import a new one would hold what that has left behind.
+    if changed == "by the import":
+        promotion.carry_out(package, plan)
+    if changed == "by others":
+        promotion.sim.edit_asset("test", *MAPPING, updated_by="carla", definition={"revision": "9"})
+    assert run(save(plan, store)) == backup
+    assert contents(tmp_path) == before
+    assert len(exports(promotion)) == 1
+    assert f"The backup is stored already: {backup}" in logged()
+
+
+def test_a_stored_backup_that_is_damaged_is_not_taken_for_one(promotion, run, plan, backup, store, tmp_path):
+    (file,) = (tmp_path / "backups").rglob("backup.json")
+    file.write_text("{")
+    with pytest.raises(AirflowFailException, match="holds no backup"):
+        run(save(plan, store))
+    assert len(exports(promotion)) == 1
+
+
+def change(promotion):
+    promotion.sim.edit_asset("test", *MAPPING, updated_by="carla", update_time="2026-03-01T10:00:00Z")
+
+
+def replace(promotion):
+    promotion.carry_out(promotion.file)
+
+
+OUTDATED = {
+    "changed": (change, "DTEMPLATE Sales/m_orders: carla changed it at 2026-03-01T10:00:00Z"),
+    "imported meanwhile": (replace, "TASKFLOW Sales/tf_sales_daily: it was missing, and is there now"),
+}
+
+
+@pytest.mark.parametrize("how", OUTDATED)
+def test_what_is_not_as_planned_is_not_saved(promotion, run, package, plan, store, tmp_path, how):
+    happen, words = OUTDATED[how]
+    promotion.file = package
+    happen(promotion)
+    with pytest.raises(AirflowFailException, match=words) as error:
+        run(save(plan, store))
+    assert isinstance(error.value.__cause__, IdmcPlanOutdatedError)
+    assert exports(promotion) == []
+    assert not (tmp_path / "backups").exists()
+
+
 def test_another_plan_makes_another_backup(promotion, run, package, plan, backup, store, tmp_path):
     before = contents(tmp_path)
     other = promotion.plan(package, include_objects=["Sales/m_orders"])
@@ -188,6 +249,12 @@ def test_a_place_that_cannot_be_written(promotion, run, plan, store, tmp_path):
     (tmp_path / "backups").unlink()
     assert files(tmp_path) == []
     assert description(run(save(plan, store)))["plan_hash"] == plan["hash"]
+
+
+def test_an_object_store_that_cannot_be_written(promotion, run, plan, object_store, full):
+    full()
+    with pytest.raises(IdmcStorageError, match=f"'{object_store}/promote/.*/package.zip' can't be written: .*full"):
+        run(save(plan, object_store))
 
 
 @pytest.mark.parametrize(("fault", "error"), [
@@ -215,7 +282,7 @@ def test_a_schedule_that_may_not_be_read_is_left_out_loudly(promotion, run, plan
 
 def test_something_is_gone_that_was_to_be_saved(promotion, run, plan, store, tmp_path):
     promotion.sim.remove_asset("test", *TASK)
-    with pytest.raises(AirflowFailException, match="MTT Sales/mt_orders: .* no longer there") as error:
+    with pytest.raises(AirflowFailException, match=r"MTT Sales/mt_orders: .* no longer there") as error:
         run(save(plan, store))
     assert isinstance(error.value.__cause__, IdmcPlanOutdatedError)
     assert exports(promotion) == []
@@ -359,6 +426,90 @@ def test_a_rollback_happens_once(promotion, run, org, plan, backup, job_id):
     assert len(imports(promotion)) == 2
 
 
+@pytest.fixture
+def mixed(promotion, run, store, tmp_path):
+    """What was done to an org with mapping tasks and published assets: its state before, backup, and the import."""
+    ids = promotion.ids("release-1") + promotion.ids("service-1")
+    with InfaHook("infa_dev") as hook:
+        package = hook.download_export_package(promotion.export(ids), tmp_path / "mixed.zip").path
+    before, plan = promotion.sim.state("test"), promotion.plan(package)
+    uri = run(save(plan, store))
+    job_id = promotion.carry_out(package, plan)
+    long_ago(promotion, job_id)
+    return before, uri, {"import_job_id": job_id, "plan": plan, "rollback": True}
+
+
+def test_a_deferred_restore_is_carried_by_its_triggers(promotion, run, mixed):
+    before, uri, arguments = mixed
+    promotion.end_jobs_after_two_looks()
+    report = run(restore(uri, **arguments, deferrable=True, timeout=500))
+    first, second = run.events
+    assert "carry" not in first
+    assert first["job_id"] == report["import_job_id"] == imports(promotion)[-1]["id"]
+    assert run.deferrals[1].trigger.serialize()[1]["carry"] == second["carry"]
+    linked = [{"path": TASK[0], "schedule": "nightly", "linked": True}]
+    assert second["carry"] == {
+        "jobs": [[second["carry"]["jobs"][0][0], second["job_id"]]],
+        "deadline": run.deferrals[1].trigger.deadline,
+        "restore_job_id": report["import_job_id"],
+        "linked": linked,
+    }
+    assert report["linked"] == linked
+    assert len(report["published"]) == len(promotion.calls("test", "POST", "/publish$")) + 2 == 3
+    assert restored(uri)["complete"] is True
+    left = {row["path"] for row in report["created"]}
+    assert without(promotion.sim.state("test"), left) == before
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_rollback_whose_publication_failed_is_retried(promotion, run, mixed, deferrable):
+    before, uri, arguments = mixed
+    promotion.sim.add_fault("test", {"kind": "fail_publish", "paths": ["Service/ac_tickets"], "message": "No."})
+    with pytest.raises(IdmcJobFailedError, match=r"AI_CONNECTION Service/ac_tickets: .*No\.") as error:
+        run(restore(uri, **arguments, deferrable=deferrable))
+    assert not isinstance(error.value, AirflowFailException)
+    first = imports(promotion)[-1]["id"]
+    noted = {"undone": arguments["import_job_id"], "import_job_id": first, "end_time": None, "complete": False}
+    assert restored(uri) == noted
+    promotion.sim.clear_faults()
+    report = run(restore(uri, **arguments, deferrable=deferrable))
+    assert restored(uri)["import_job_id"] == report["import_job_id"] != first
+    assert restored(uri)["complete"] is True
+    left = {row["path"] for row in report["created"]}
+    assert without(promotion.sim.state("test"), left) == before
+
+
+@pytest.mark.parametrize("how", ["while it runs", "after its end"])
+def test_a_rollback_that_timed_out_is_retried(promotion, run, org, plan, backup, job_id, logged, how):
+    long_ago(promotion, job_id)
+    promotion.sim.change_settings("test", job_seconds=1)
+    arguments = {"import_job_id": job_id, "plan": plan, "rollback": True}
+    with pytest.raises(IdmcTimeoutError):
+        run(restore(backup, **arguments, timeout=0.2))
+    # That job goes on, and its changes are the restore's own.
+    timed_out = imports(promotion)[-1]["id"]
+    if how == "after its end":
+        while promotion.job(timed_out)["state"] == "IN_PROGRESS":
+            time.sleep(0.05)
+    run(restore(backup, **arguments))
+    assert (f"Import job {timed_out} is still IN_PROGRESS" in logged()) == (how == "while it runs")
+    assert without(promotion.sim.state("test"), CREATED) == org
+    assert len(imports(promotion)) == 3
+    assert restored(backup)["complete"] is True
+
+
+def test_a_restore_that_cannot_be_noted_imports_nothing(promotion, run, package, plan, object_store, full):
+    uri = run(save(plan, object_store))
+    job_id = promotion.carry_out(package, plan)
+    before = promotion.sim.state("test")
+    full()
+    with pytest.raises(IdmcStorageError, match=f"'{uri}/restored.json' can't be written: .*full") as error:
+        run(restore(uri, import_job_id=job_id, plan=plan, rollback=True))
+    assert not isinstance(error.value, AirflowFailException)
+    assert promotion.sim.state("test") == before
+    assert [job["state"] for job in imports(promotion)] == ["SUCCESSFUL", "NOT_STARTED"]
+
+
 # --- when there is nothing to roll back -------------------------------------------------------------------------------
 
 
@@ -371,6 +522,17 @@ def test_a_promotion_that_went_well_is_not_rolled_back(promotion, run, plan, bac
         run(restore(backup, import_job_id=job_id, plan=plan, rollback=True, verified=verified))
     assert promotion.sim.state("test") == before
     assert len(imports(promotion)) == 1
+
+
+def test_an_old_verdict_does_not_prevent_a_rollback(promotion, run, org, package, plan, backup, job_id):
+    # The tasks of a run were cleared: Airflow still has what verifying returned the first time.
+    verified = {"import_job_id": job_id, "objects": [{"path": "x"}]}
+    promotion.sim.add_fault("test", {"kind": "fail_objects", "paths": ["Sales/mt_orders"]})
+    again = promotion.carry_out(package, plan)
+    promotion.sim.clear_faults()
+    report = run(restore(backup, import_job_id=again, plan=plan, rollback=True, verified=verified))
+    assert report["undone"] == again
+    assert without(promotion.sim.state("test"), CREATED) == org
 
 
 @pytest.mark.parametrize("nothing", [None, "None", ""])
@@ -447,8 +609,36 @@ def test_the_work_of_others_is_not_lost_without_a_word(promotion, run, org, plan
     assert without(promotion.sim.state("test"), CREATED) == org
 
 
+@pytest.mark.parametrize("rolled_back", [False, True])
+def test_a_later_promotion_is_not_undone_with_an_earlier_one(
+    promotion, run, package, plan, backup, job_id, store, tmp_path, rolled_back
+):
+    arguments = {"import_job_id": job_id, "plan": plan, "rollback": True}
+    long_ago(promotion, job_id)
+    if rolled_back:
+        long_ago(promotion, run(restore(backup, **arguments))["import_job_id"])
+    promotion.sim.edit_asset("dev", *MAPPING, definition={"revision": "5"})
+    newer = promotion.package(tmp_path / "newer.zip")
+    promotion.carry_out(newer)
+    before = promotion.sim.state("test")
+    # Somebody clears the tasks of the earlier run, of which one restores.
+    with pytest.raises(AirflowSkipException if rolled_back else AirflowFailException) as error:
+        run(restore(backup, **arguments))
+    if rolled_back:
+        assert "rolled back already" in str(error.value)
+    else:
+        assert isinstance(error.value.__cause__, IdmcPlanOutdatedError)
+        assert "DTEMPLATE Sales/m_orders: deployer changed it" in str(error.value)
+    # Nor by hand, without a word.
+    with pytest.raises(AirflowFailException, match="force=True"):
+        run(restore(backup, import_job_id=job_id))
+    assert promotion.sim.state("test") == before
+    assert promotion.asset(*MAPPING)["definition"] == {"revision": "5"}
+    assert len(imports(promotion)) == 2 + rolled_back
+
+
 @pytest.mark.parametrize(("asset", "user"), [(MAPPING, "deployer"), (TASK, "carla")])
-def test_nor_are_later_promotions(promotion, run, plan, backup, job_id, asset, user):
+def test_a_later_change_by_anybody_stops_it(promotion, run, plan, backup, job_id, asset, user):
     promotion.sim.edit_asset("test", *asset, updated_by=user, update_time="2099-01-01T10:00:00Z")
     before = promotion.sim.state("test")
     with pytest.raises(AirflowFailException, match=f"{asset[0]}: {user} changed it at 2099-01-01T10:00:00Z") as error:

@@ -53,15 +53,15 @@ def start(serialised, pools):
     # The logical date is called otherwise in Airflow 2, which knows of no run_after.
     times = {"logical_date": now, "run_after": now} if hasattr(DagRun, "run_after") else {"execution_date": now}
 
-    def run(dag):
+    def run(dag, runs=1):
         known = serialised(dag) if dag else None
         with create_session() as session, prohibit_commit(session) as guard:
-            number = next(NUMBERS)
-            dag_run = DagRun(dag_id=f"d{number}", run_id=f"r{number}", run_type="manual", state="running", **times)
-            session.add(dag_run)
-            session.flush()
-            dag_run.dag = known
-            dag_run.notify_dagrun_state_changed(msg="started")
+            for number in (next(NUMBERS) for _ in range(runs)):
+                dag_run = DagRun(dag_id=f"d{number}", run_id=f"r{number}", run_type="manual", state="running", **times)
+                session.add(dag_run)
+                session.flush()
+                dag_run.dag = known
+                dag_run.notify_dagrun_state_changed(msg="started")
             guard.commit()
 
     return run
@@ -87,6 +87,12 @@ def test_a_missing_pool_is_made_once(start, pools):
     assert pools() == {"infa_promotions_infa_test": (1, True)}
     start(dag)
     start(promoting("infa_test"))
+    assert pools() == {"infa_promotions_infa_test": (1, True)}
+
+
+def test_runs_that_start_in_one_go_make_it_once(start, pools):
+    # The scheduler's session does not flush by itself and is committed once, after all of them.
+    start(promoting("infa_test"), runs=2)
     assert pools() == {"infa_promotions_infa_test": (1, True)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -72,6 +73,30 @@ def test_everything_is_published_in_its_order(promotion, run, plan, way, deferra
     assert {row["state"] for row in rows} == {"SUCCESS"}
     assert run.xcom == {"assets": rows}
     assert promotion.open_sessions() == 0
+
+
+def test_a_deferred_publication_is_carried_by_its_triggers(promotion, run, plan):
+    promotion.end_jobs_after_two_looks()
+    run(publish(plan=plan, deferrable=True, timeout=500))
+    jobs = [[deferred.trigger.kind, deferred.trigger.job_id] for deferred in run.deferrals]
+    assert [kind for kind, _ in jobs] == ["publish-cai", "publish"]
+    # Nothing was published twice because somebody forgot that it was.
+    assert [id for _, id in jobs] == [job["id"] for job in promotion.sim.jobs("test") if job["kind"] == "publish"]
+    carried = [deferred.trigger.serialize()[1]["carry"] for deferred in run.deferrals]
+    assert [event["carry"] for event in run.events] == carried
+    assert [carry["jobs"] for carry in carried] == [jobs[:1], jobs]
+    # The deadline is for all of them: the second wait does not begin anew.
+    assert {carry["deadline"] for carry in carried} == {run.deferrals[0].trigger.deadline}
+    assert carried[0]["deadline"] == pytest.approx(time.time() + 500, abs=60)
+
+
+@pytest.mark.parametrize("event", [
+    None, {}, {"status": "ended"}, {"status": "error", "job_id": "x", "message": "KeyError: 'x'"},
+])  # fmt: skip
+def test_an_event_that_is_none_of_ours_publishes_nothing(promotion, plan, context, event):
+    with pytest.raises(RuntimeError):
+        publish(plan=plan)().resume_execution("execute_complete", {"event": event}, context)
+    assert calls(promotion) == []
 
 
 def test_each_call_waits_for_the_one_before(promotion, run, plan):

@@ -228,6 +228,34 @@ def test_a_rollback_that_had_nothing_to_restore(run, plan, job_id, store):
     assert read(short["record_uri"])["rollback"] == restored
 
 
+@pytest.mark.parametrize("undone", [False, True])
+def test_an_old_verdict_is_not_believed(promotion, run, package, plan, verified, store, undone):
+    # The tasks of a run were cleared: Airflow still has what verifying returned the first time.
+    promotion.sim.add_fault("test", {"kind": "fail_objects", "paths": ["Sales/mt_orders"]})
+    job_id = promotion.carry_out(package, plan)
+    restored = {"undone": job_id, "import_job_id": "x", "restored": []} if undone else None
+    given = {"import_job_id": job_id, "verified": verified, "restored": restored}
+    short = run(record(plan, audit_uri=store, **given))
+    assert (short["state"], short["import_job_id"]) == ("rolled back" if undone else "failed", job_id)
+    told = read(short["record_uri"])
+    assert {row["new_id"] for row in told["objects"]} == {None}
+    assert told["rollback"] == restored
+    assert events(run) == {}
+
+
+def test_an_old_rollback_is_not_believed(promotion, run, package, plan, job_id, store):
+    old = {"undone": job_id, "import_job_id": "x", "restored": []}
+    again = promotion.carry_out(package, plan)
+    short = run(record(plan, audit_uri=store, import_job_id=again, restored=old))
+    assert short["state"] == "failed"
+    assert read(short["record_uri"])["rollback"] is None
+    # And what went well after it did go well.
+    verdict = {"import_job_id": again, "objects": []}
+    short = run(record(plan, audit_uri=store, import_job_id=again, verified=verdict, restored=old))
+    assert short["state"] == "promoted"
+    assert read(short["record_uri"])["rollback"] is None
+
+
 # --- asset events -----------------------------------------------------------------------------------------------------
 
 

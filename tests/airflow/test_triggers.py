@@ -89,6 +89,18 @@ async def test_a_job_that_ends(promotion, ready_import):
     assert not [r for r in promotion.sim.requests("test") if "expand" in r["query"]]
 
 
+@pytest.mark.parametrize("carry", [{"jobs": [["publish", "abc"]], "linked": []}, {}])
+async def test_what_a_task_has_to_know_again_comes_back_with_any_event(promotion, ready_import, carry):
+    job_id = ready_import()
+    ways = {"ended": (job_id, 30.0), "refused": ("0123456789abcdefABCDEF", 30.0)}
+    for status, (id, seconds) in ways.items():
+        event = await event_of(InfaJobTrigger("infa_test", "import", id, 0.05, time.time() + seconds, carry))
+        assert (event["status"], event["carry"]) == (status, carry)
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    event = await event_of(InfaJobTrigger("infa_test", "import", ready_import(), 0.05, time.time() - 1, carry))
+    assert (event["status"], event["carry"]) == ("timeout", carry)
+
+
 async def test_an_export(promotion):
     job_id = promotion.export()
     event = await event_of(trigger(job_id, kind="export", conn_id="infa_dev"))
