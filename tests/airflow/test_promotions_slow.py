@@ -59,8 +59,8 @@ def then():
     return "done"
 
 
-def into(org, tag="release-1", **more):
-    with DAG(f"into_{{org}}", schedule=None):
+def into(org, tag="release-1", tries=None, **more):
+    with DAG(f"into_{{org}}", schedule=None, default_args=tries or {{}}):
         release = promote(
             "release",
             source_conn_id="infa_dev",
@@ -76,7 +76,7 @@ into("test", approval=APPROVAL, schedules={{"Sales/mt_orders": "nightly"}})
 into("unwanted", approval=APPROVAL)
 into("moving", approval=APPROVAL)
 into("broken")
-into("unpublished", tag="service-1")
+into("unpublished", tag="service-1", tries={{"retries": 1}})
 into("killed")
 
 SALES = Asset("infa://ACME_TEST/Sales")
@@ -160,7 +160,7 @@ def failing(here):
     """Two promotions that fail, side by side; returns what their orgs held before."""
     before = {org: here.look(org, "state") for org in ("broken", "unpublished")}
     here.tell("broken", "faults", {"kind": "fail_objects", "paths": ["Sales/tf_sales_daily"], "times": 1}, "POST")
-    fault = {"kind": "fail_publish", "paths": ["Service/g_open_ticket"], "message": "No such screen.", "times": 1}
+    fault = {"kind": "fail_publish", "paths": ["Service/g_open_ticket"], "message": "No such screen."}
     here.tell("unpublished", "faults", fault, "POST")
     here.trigger("into_broken", "into_unpublished")
     return before
@@ -441,8 +441,8 @@ def test_one_asset_that_cannot_be_published_rolls_all_back(here, failing):
     text = log(here, "into_unpublished", "release.publish")
     assert "1 of 5 assets were not published in org ACME_UNPUBLISHED" in text
     assert "GUIDE Service/g_open_ticket: ERROR: No such screen." in text
-    # Published were the CAI assets, then the taskflow; and by the rollback, what had been published before.
-    assert len(of(here, "unpublished", "publish")) == 3
+    # Published were the CAI assets, then the taskflow, in two tries; and by the rollback, what was published before.
+    assert len(of(here, "unpublished", "publish")) >= 5
     report = record(here, "into_unpublished")
     assert report["state"] == "rolled back"
     old = ["Service/ac_tickets", "Service/p_open_ticket", "Service/sc_tickets"]
