@@ -128,10 +128,14 @@ def text(value: Any) -> str | None:
 
 def release(value: Any) -> Release:
     """
-    A release manifest, read from where the argument says; an empty one if it says nothing.
+    A release manifest, read from where the argument says; an empty one if there is none.
 
     :param value: Path or URI of the YAML file.
     :raises IdmcInputError: If it is no manifest; every fault with its line and key.
     """
-    uri = text(value)
-    return parse_release(read_text(uri), uri) if uri else Release()
+    if value is None:
+        return Release()
+    if (uri := text(value)) is None:
+        # Going on without one would promote all that there is.
+        raise IdmcInputError("manifest is empty: name the YAML file, or leave the argument out.")
+    return parse_release(read_text(uri), uri)

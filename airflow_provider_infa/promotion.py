@@ -63,13 +63,14 @@ def promote(
     """
     Promote a release from one org to another.
 
-    Makes a task group with these tasks, each of which can be retried alone: ``export``, ``plan``, ``approve``,
-    ``backup``, ``upload``, ``start_import``, ``wait``, ``link_schedules``, ``publish``, ``verify``, and, at the end of
-    every run, ``restore``, which does nothing unless the promotion failed, and ``record``. Those that are not asked for
-    are left out. Groups can be chained; what follows a group waits for ``verify``, and is skipped after a rejection or
-    if there was nothing to promote. Imports into one org wait for each other, see ``pool``.
+    Makes a task group with these tasks, each of which can be retried alone: ``list_objects`` for a manifest,
+    ``export``, ``plan``, ``approve``, ``backup``, ``upload``, ``start_import``, ``wait``, ``link_schedules``,
+    ``publish``, ``verify``, and, at the end of every run, ``restore``, which does nothing unless the promotion failed,
+    and ``record``. Those that are not asked for are left out. Groups can be chained; what follows a group waits for
+    ``verify``, and is skipped after a rejection or if there was nothing to promote. Imports into one org wait for each
+    other, see ``pool``.
 
-    All arguments without a fixed set of values can be templates or outputs of other tasks.
+    Connections, objects, mappings, URIs, ``manifest`` and ``package_uri`` can be templates or outputs of other tasks.
 
     :param group_id: Id of the task group.
     :param target_conn_id: Airflow connection of the target org.
@@ -111,9 +112,12 @@ def promote(
     if deferrable is not None:
         waiting["deferrable"] = sensing["deferrable"] = deferrable
     target = {"infa_conn_id": target_conn_id}
-    alone = {"pool": pool or pool_name(target_conn_id if isinstance(target_conn_id, str) else None)}
+    is_known = isinstance(target_conn_id, str) and "{" not in target_conn_id
+    alone = {"pool": pool or pool_name(target_conn_id if is_known else None)}
 
-    with TaskGroup(group_id, tooltip="Promote a release to another org") as group:
+    # With Airflow's default rule, the weight of the rollback would add to that of every task before it.
+    weights: Any = {"weight_rule": "absolute"}
+    with TaskGroup(group_id, default_args=weights, tooltip="Promote a release to another org") as group:
         package: dict[str, Any] = {"package_uri": package_uri, "source_conn_id": source_conn_id}
         if package_uri is None:
             if objects is None:
@@ -181,7 +185,9 @@ def promote(
             publishing = InfaPublishOperator(task_id="publish", **target, plan=planned, **waiting)
             steps.append(publishing)
             published = publishing.output
-        verify = InfaVerifyImportOperator(task_id="verify", **target, plan=planned, import_job_id=job_id)
+        verify = InfaVerifyImportOperator(
+            task_id="verify", **target, plan=planned, import_job_id=job_id, backup_uri=backup
+        )
         steps.append(verify)
         for before, after in pairwise(steps):
             before >> after
@@ -233,7 +239,7 @@ def _check(
         raise ValueError("There is nothing to promote: give objects, a manifest or a package_uri.")
     if package_uri is None and source_conn_id is None:
         raise ValueError("source_conn_id is missing: name the connection of the org to export from.")
-    if approval not in (True, False, AUTOMATIC):
+    if not (isinstance(approval, bool) or approval == AUTOMATIC):
         raise ValueError(f"approval must be True, False or {AUTOMATIC!r}, not {approval!r}.")
     if rollback not in (None, "on_failure"):
         raise ValueError(f"rollback must be 'on_failure' or None, not {rollback!r}.")

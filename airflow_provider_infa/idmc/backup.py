@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -84,7 +84,12 @@ def existing(session: Session, rows: Sequence[Mapping[str, str]]) -> list[dict[s
 
 
 def changed_since(
-    session: Session, backup: Mapping[str, Any], job: Job, restored_at: str | None, user: str
+    session: Session,
+    backup: Mapping[str, Any],
+    job: Job,
+    restored_at: str | None,
+    user: str,
+    linked: Collection[str] = (),
 ) -> list[str]:
     """
     Objects of a backup that were changed after the import that is to be undone, as sentences.
@@ -97,6 +102,7 @@ def changed_since(
     :param job: The import.
     :param restored_at: When the backup was last restored, as IDMC writes it; that is no change.
     :param user: Who imported.
+    :param linked: Paths of the tasks that may have been linked to a schedule since.
     """
     refs = [{"path": row["path"], "type": row["type"]} for row in backup["objects"]]
     found: Iterable[Asset | None] = lookup(session, refs, ignore_missing=True)
@@ -109,7 +115,7 @@ def changed_since(
             return False
         if not ends:  # nothing tells when failed jobs end
             return not ours and (started is None or changed > started)
-        by_a_step = ours and (same_type(asset.type, "MTT") or is_publishable(asset.type))
+        by_a_step = ours and (asset.path in linked or is_publishable(asset.type))
         return changed > max(ends) + TOLERANCE and not by_a_step
 
     return [f"{a.type} {a.path}: {a.updated_by} changed it at {a.update_time}." for a in found if a and is_later(a)]
@@ -117,7 +123,9 @@ def changed_since(
 
 def _moment(text: str | None) -> datetime | None:
     try:
-        return datetime.fromisoformat(text) if text else None
+        moment = datetime.fromisoformat(text) if text else None
+        # Every time that was seen ends with Z; one without a zone must not be the end of a rollback.
+        return moment.replace(tzinfo=timezone.utc) if moment and moment.tzinfo is None else moment
     except ValueError:
         return None
 

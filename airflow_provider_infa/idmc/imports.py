@@ -122,7 +122,7 @@ def _send_start(session: Session, job_id: str, body: Mapping[str, Any]) -> Job:
         raise IdmcOutcomeUnknownError(str(error)) from None
 
 
-def started_import(session: Session, job_id: str, *, expand_objects: bool = False) -> Job | None:
+def started_import(session: Session, job_id: str) -> Job | None:
     """
     The job, if it is started.
 
@@ -131,10 +131,9 @@ def started_import(session: Session, job_id: str, *, expand_objects: bool = Fals
 
     :param session: Session with the target org.
     :param job_id: Import job id.
-    :param expand_objects: Also ask what it did with each object.
     """
     try:
-        job = get_import(session, job_id, expand_objects=expand_objects)
+        job = get_import(session, job_id)
     except (IdmcNotFoundError, IdmcRequestError) as error:
         log.info("IDMC does not tell the state of import job %s, so it is taken for not started: %s", job_id, error)
         return None

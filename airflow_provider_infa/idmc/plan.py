@@ -102,7 +102,9 @@ def _schedules(session: Session, planned: Sequence[PlannedObject], wishes: Wishe
 
 def _unplanned(wishes: Wishes, schedules: Mapping[str, str]) -> list[str]:
     strangers = [path for path in wishes.schedules if path not in schedules]
-    return [f"schedules names {_some(strangers)}, which the import does not bring."] if strangers else []
+    if not strangers:
+        return []
+    return [f"schedules names {_some(strangers)}, which the import does not bring, or which is no mapping task."]
 
 
 def check_orgs(package: Package, target: Login, source: Login | None) -> None:

@@ -16,8 +16,6 @@ from airflow_provider_infa.idmc.package import Package, PackageObject
 #: Version of the plan's layout, raised when a reader of plans has to change.
 VERSION = 1
 CREATE, OVERWRITE, REUSE, MAP, BLOCKED = ACTIONS = ("create", "overwrite", "reuse", "map", "blocked")
-#: Dependents named in a reason.
-SHOWN = 3
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_infa.idmc import planned as plans
-from airflow_provider_infa.idmc.models import Job
+from airflow_provider_infa.idmc.models import Job, JobState
 
 #: Version of the record's layout.
 VERSION = 1
@@ -16,8 +16,11 @@ PROMOTED, REJECTED, BLOCKED, ROLLED_BACK, FAILED = "promoted", "rejected", "bloc
 
 
 def state_of(
-    approval: Mapping[str, Any] | None,
+    plan: Mapping[str, Any],
     import_job_id: str | None,
+    *,
+    is_started: bool,
+    approval: Mapping[str, Any] | None,
     verified: Mapping[str, Any] | None,
     restored: Mapping[str, Any] | None,
 ) -> str:
@@ -25,13 +28,17 @@ def state_of(
     How a promotion ended, by what its steps returned.
 
     A step that did not run returned nothing; or, if the run is not its first, Airflow still has what it returned then.
-    So what was verified or undone must be this import.
+    So a verdict counts only if it is about this plan and this import.
     """
-    if approval and approval.get("approved") is not True:
-        return REJECTED
-    if verified and verified.get("import_job_id") == import_job_id:
+    if verified and (verified.get("import_job_id"), verified.get("plan_hash")) == (import_job_id, plan["hash"]):
         return PROMOTED
-    return ROLLED_BACK if restored and restored.get("undone") == import_job_id else FAILED
+    if restored and (restored.get("undone"), restored.get("plan_hash")) == (import_job_id, plan["hash"]):
+        return ROLLED_BACK
+    if any(row["action"] == plans.BLOCKED for row in plan["objects"]):
+        return BLOCKED
+    if approval and approval.get("approved") is not True and not is_started:
+        return REJECTED
+    return FAILED
 
 
 def record_of(
@@ -61,7 +68,12 @@ def record_of(
     """
     package = plan["package"]
     results = {result.id: result for result in (job.objects if job else None) or ()}
-    state = state_of(approval, import_job_id, verified, restored)
+    if approval and approval.get("plan_hash") not in (None, plan["hash"]):
+        approval = None  # of an earlier plan of this run
+    is_started = job is not None and job.state is not JobState.NOT_STARTED
+    state = state_of(
+        plan, import_job_id, is_started=is_started, approval=approval, verified=verified, restored=restored
+    )
     verified = verified if state == PROMOTED else None
     ids = {(row["path"], row["type"]): row["new_id"] for row in (verified or {}).get("objects", ())}
     objects = []
@@ -82,8 +94,6 @@ def record_of(
                 "new_id": ids.get((target["path"], target["type"])),
             }
         )
-    if state == FAILED and job is None and any(row["action"] == plans.BLOCKED for row in plan["objects"]):
-        state = BLOCKED
     return {
         "version": VERSION,
         "state": state,

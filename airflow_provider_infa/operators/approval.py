@@ -39,6 +39,9 @@ class InfaApprovePlanOperator(ApprovalOperator):
     def __init__(
         self, *, plan: Mapping[str, Any] | str, subject: str = "", body: str | None = None, **kwargs: Any
     ) -> None:
+        for name in ("fail_on_reject", "ignore_downstream_trigger_rules"):
+            if name in kwargs:
+                raise ValueError(f"{name} has no meaning here: a rejection skips this task and what follows.")
         super().__init__(subject=subject, body=body, **kwargs)
         self.plan = plan
 

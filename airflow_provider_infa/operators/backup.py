@@ -63,7 +63,7 @@ class InfaBackupOperator(InfaJobOperator):
             if not arguments.text(self.backup_uri):
                 raise IdmcInputError("backup_uri is empty: name the place to store backups in.")
             uri = self._place(context, plan)
-            if exists(join(uri, backups.MANIFEST)):
+            if exists(join(uri, backups.MANIFEST)) and exists(join(uri, backups.PACKAGE)):
                 read_backup(uri)
                 self.log.info("The backup is stored already: %s", uri)
                 return uri
@@ -105,8 +105,10 @@ class InfaRestoreOperator(InfaJobOperator):
     what was published. What the import had newly created is not removed, as IDMC has no call to take an import back; it
     is reported. A retry imports the backup once more, which changes nothing.
 
-    By hand, a backup URI is all that it needs. To undo an import, name that as well: one that still runs is waited for,
-    and an object that was changed since, by hand or by a later promotion, stops the restore.
+    By hand, a backup URI is all that it needs, and all that it compares with: nothing. To undo an import, name that as
+    well: one that still runs is waited for, on the worker, and an object that was changed since, by hand or by a later
+    promotion, stops the restore. Not seen is a later promotion, by the same user, of nothing but assets that can be
+    published or tasks that were linked to a schedule, as that is what the steps after an import change themselves.
 
     :param backup_uri: URI of the backup, as :class:`InfaBackupOperator` returned it; None if it had nothing to save.
     :param import_job_id: The import to undo.
@@ -117,12 +119,13 @@ class InfaRestoreOperator(InfaJobOperator):
     :param force: Restore also what was changed since the import; False by default.
     :param name: Name of the job in IDMC; by default made of DAG and run.
     :param poll_interval: Seconds between two looks once a job has run for a while; 10 by default.
-    :param timeout: Seconds to wait at most; an hour by default.
+    :param timeout: Seconds to wait at most for each job; an hour by default.
     :param fail_on_warning: Whether an import that ended with a warning failed; True by default.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the org.
-    :return: ``{backup_uri, undone, import_job_id, restored, created, linked, published}``: the import that was undone,
-        the one that did it, and rows of objects. ``created`` is what the former had created and is still there.
+    :return: ``{backup_uri, undone, plan_hash, import_job_id, restored, created, linked, published}``: the import that
+        was undone, the one that did it, and rows of objects. ``created`` is what the former had created and is still
+        there.
     """
 
     kind = JobKind.IMPORT
@@ -158,6 +161,12 @@ class InfaRestoreOperator(InfaJobOperator):
         self.force = force
 
     def execute(self, context: Context) -> Any:
+        with self._failing():
+            job_id, last = arguments.text(self.import_job_id), last_restore(arguments.text(self.backup_uri))
+            is_done = last.get("complete") and job_id is not None and last["undone"] == job_id
+            if is_done and arguments.flag(self.rollback, "rollback"):
+                self.log.info("Import job %s is rolled back already, by %s.", job_id, last["import_job_id"])
+                return last["report"]
         result = super().execute(context)
         if result is not None:
             return result
@@ -179,7 +188,9 @@ class InfaRestoreOperator(InfaJobOperator):
         if undone is None or force:
             later = []
         else:
-            later = backups.changed_since(hook.get_conn(), backup, undone, restored_at, login.user)
+            linked = set(arguments.mapping(self.plan, "plan").get("schedules", ()))
+            linked |= {row["path"] for row in backup["objects"] if row["schedule"]}
+            later = backups.changed_since(hook.get_conn(), backup, undone, restored_at, login.user, linked)
         if later:
             head = "What would be restored was changed since the import. With force=True that is lost:"
             raise IdmcPlanOutdatedError("\n  ".join([head, *later]))
@@ -198,7 +209,7 @@ class InfaRestoreOperator(InfaJobOperator):
                 {"sourceObjectId": id, "additionalProviderFlags": flags} for id in tasks
             ]
         # Whatever comes of it: what the restore itself changes is no reason not to restore once more.
-        self._note_restore(job_id, restored_at, complete=False)
+        self._note_restore(job_id, restored_at)
         start_import(hook.get_conn(), job_id, name=f"{name}-restore", import_specification=specification)
         self.log.info("Import job %s restores %d objects in org %s.", job_id, len(backup["objects"]), login.org_name)
         return job_id
@@ -241,8 +252,9 @@ class InfaRestoreOperator(InfaJobOperator):
             linked=linked,
         )
         check_published(results, hook.org_name)
-        self._note_restore(job_id, hook.get_import(job_id).end_time, complete=True)
-        return self._report(hook, job_id, linked, published)
+        report = self._report(hook, job_id, linked, published)
+        self._note_restore(job_id, hook.get_import(job_id).end_time, report)
+        return report
 
     def _end_of_import(self, hook: InfaHook) -> Job | None:
         """The import to undo, once it is over; skips the task if there is nothing to undo."""
@@ -256,9 +268,6 @@ class InfaRestoreOperator(InfaJobOperator):
             if rollback:
                 raise AirflowSkipException("Nothing was imported, so nothing is rolled back.")
             return None
-        last = self._last_restore()
-        if rollback and last.get("complete") and last.get("undone") == job_id:
-            raise AirflowSkipException(f"Import job {job_id} is rolled back already, by job {last['import_job_id']}.")
         job = started_import(hook.get_conn(), job_id)
         if job is None:
             if rollback:
@@ -277,26 +286,21 @@ class InfaRestoreOperator(InfaJobOperator):
         poll_interval = arguments.seconds(self.poll_interval, "poll_interval")
         return wait(hook.get_conn(), self.kind, job.id, deadline=deadline, poll_interval=poll_interval)
 
-    def _last_restore(self) -> dict[str, Any]:
-        """What is noted beside the backup of its last restore; nothing, if there was none."""
-        uri = arguments.text(self.backup_uri)
-        note = join(uri, backups.RESTORED) if uri else ""
-        return dict(json.loads(read_text(note))) if note and exists(note) else {}
-
     def _end_of_last_restore(self, hook: InfaHook) -> str | None:
         """When the backup was last restored; an earlier try of the task may have left before that was over."""
-        last = self._last_restore()
+        last = last_restore(arguments.text(self.backup_uri))
         job = started_import(hook.get_conn(), last["import_job_id"]) if last else None
         return self._ended(hook, job).end_time if job else last.get("end_time")
 
-    def _note_restore(self, job_id: str, end_time: str | None, *, complete: bool) -> None:
+    def _note_restore(self, job_id: str, end_time: str | None, report: Mapping[str, Any] | None = None) -> None:
         note = {
             "undone": arguments.text(self.import_job_id),
             "import_job_id": job_id,
             "end_time": end_time,
-            "complete": complete,
+            "complete": report is not None,
+            "report": report,
         }
-        write_text(json.dumps(note), join(str(self.backup_uri), backups.RESTORED))
+        write_text(json.dumps(note, ensure_ascii=False), join(str(self.backup_uri), backups.RESTORED))
 
     def _report(
         self,
@@ -317,6 +321,7 @@ class InfaRestoreOperator(InfaJobOperator):
         return {
             "backup_uri": uri,
             "undone": arguments.text(self.import_job_id),
+            "plan_hash": plan.get("hash"),
             "import_job_id": job_id,
             "restored": [{"path": row["path"], "type": row["type"]} for row in backup["objects"]],
             "created": created,
@@ -332,3 +337,13 @@ def read_backup(uri: str) -> dict[str, Any]:
     except ValueError:
         data = None
     return backups.check_backup(data, uri)
+
+
+def last_restore(uri: str | None) -> dict[str, Any]:
+    """
+    What is noted beside a backup of its last restore; nothing, if there was none.
+
+    :param uri: Where the backup is, if there is one.
+    """
+    note = join(uri, backups.RESTORED) if uri else ""
+    return dict(json.loads(read_text(note))) if note and exists(note) else {}

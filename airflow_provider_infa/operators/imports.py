@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPackageError
+from airflow_provider_infa.idmc.errors import IdmcApprovalError, IdmcInputError, IdmcPackageError
 from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.plan import plan_import
@@ -269,7 +269,8 @@ class InfaStartImportOperator(InfaJobOperator):
     :param fail_on_failure: Whether a failed job fails the task; False leaves the verdict to a sensor that follows.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the target org.
-    :return: Import job id. After waiting, XCom ``result`` holds the job's summary, ``objects`` a row for each object.
+    :return: Import job id. After waiting, XCom ``result`` holds the job's summary, ``objects`` a row for each object,
+        unless the verdict is left to a sensor.
     """
 
     kind = JobKind.IMPORT
@@ -299,12 +300,19 @@ class InfaStartImportOperator(InfaJobOperator):
         self.import_specification = import_specification
         self.plan = plan
         self.approval = approval
+        self._approval_is_asked_for = approval is not None
         self.fail_on_failure = fail_on_failure
 
     def start(self, context: Context, hook: InfaHook, name: str) -> str:
         specification = arguments.mapping(self.import_specification, "import_specification")
         plan = arguments.mapping(self.plan, "plan")
         arguments.flag(self.fail_on_failure, "fail_on_failure")
+        approval = arguments.mapping(self.approval, "approval")
+        if self._approval_is_asked_for and not approval:
+            raise IdmcApprovalError(
+                "The approval is empty: the task that asks for it did not run, or was marked as successful by hand. "
+                "Nothing was imported."
+            )
         if plan and specification:
             raise IdmcInputError("plan and import_specification exclude each other: the plan holds its own.")
         shown = plan.get("import_specification") if plan else specification
@@ -314,7 +322,7 @@ class InfaStartImportOperator(InfaJobOperator):
             name=name,
             import_specification=specification or None,
             plan=plan or None,
-            approval=arguments.mapping(self.approval, "approval") or None,
+            approval=approval or None,
         )
         self.log.info("Import job %s in org %s is %s.", job.id, hook.org_name, job.word)
         return job.id

@@ -177,6 +177,8 @@ class InfaPublishOperator(BaseOperator):
         )
         rows = [{"path": r.path, "type": r.type, "state": r.word, "message": r.message} for r in results]
         context["ti"].xcom_push(key="assets", value=rows)
+        # Before the verdict, so that a publication that failed is recorded as well.
+        context["ti"].xcom_push(key="return_value", value=rows)
         check_published(results, hook.org_name)
         return rows
 

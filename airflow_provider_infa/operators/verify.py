@@ -9,8 +9,10 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.errors import IdmcVerificationError
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.verify import verify_import
+from airflow_provider_infa.operators.backup import last_restore
 from airflow_provider_infa.waiting import failing_for_good
 
 if TYPE_CHECKING:
@@ -25,12 +27,13 @@ class InfaVerifyImportOperator(BaseOperator):
 
     :param plan: The plan: ``plan.output``.
     :param import_job_id: The import job that carried it out.
+    :param backup_uri: Its backup: if that has been restored since, there is nothing to verify, and the task fails.
     :param infa_conn_id: Airflow connection of the target org.
-    :return: ``import_job_id``, and ``objects`` with a row for each: ``path``, ``type``, ``action``, ``done``,
-        ``source_id``, ``old_id`` and ``new_id``.
+    :return: ``import_job_id``, ``plan_hash``, and ``objects`` with a row for each: ``path``, ``type``, ``action``,
+        ``done``, ``source_id``, ``old_id`` and ``new_id``.
     """
 
-    template_fields: Sequence[str] = ("infa_conn_id", "plan", "import_job_id")
+    template_fields: Sequence[str] = ("infa_conn_id", "plan", "import_job_id", "backup_uri")
     template_fields_renderers = {"plan": "json"}
 
     def __init__(
@@ -38,6 +41,7 @@ class InfaVerifyImportOperator(BaseOperator):
         *,
         plan: Mapping[str, Any] | str,
         import_job_id: str,
+        backup_uri: str | None = None,
         infa_conn_id: str = InfaHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -45,15 +49,21 @@ class InfaVerifyImportOperator(BaseOperator):
         self.infa_conn_id = infa_conn_id
         self.plan = plan
         self.import_job_id = import_job_id
+        self.backup_uri = backup_uri
 
     def execute(self, context: Context) -> dict[str, Any]:
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
             plan = check_plan(arguments.mapping(self.plan, "plan"))
             job = hook.get_import(arguments.text(self.import_job_id) or "", expand=True)
+            last = last_restore(arguments.text(self.backup_uri))
+            if last.get("undone") == job.id:
+                raise IdmcVerificationError(
+                    f"Import job {job.id} was rolled back by job {last['import_job_id']}: plan and import again."
+                )
             rows = verify_import(hook.get_conn(), plan, job)
             self.log.info("Org %s holds all %d objects as planned.", hook.org_name, len(rows))
         self.log.info("::group::Ids")
         for row in rows:
             self.log.info("%-10s %-12s %s %s", row["action"], row["type"], row["new_id"], row["path"])
         self.log.info("::endgroup::")
-        return {"import_job_id": job.id, "objects": rows}
+        return {"import_job_id": job.id, "plan_hash": plan["hash"], "objects": rows}

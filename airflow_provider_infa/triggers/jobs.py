@@ -1,4 +1,4 @@
-"""Waiting for an export or import job without a worker."""
+"""Waiting for a job without a worker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class InfaJobTrigger(BaseTrigger):
     when the trigger is cancelled, because IDMC has no call for that.
 
     :param infa_conn_id: Airflow connection of the org that runs the job.
-    :param kind: ``export`` or ``import``.
+    :param kind: Value of a :class:`~airflow_provider_infa.idmc.models.JobKind`.
     :param job_id: Job id.
     :param poll_interval: Seconds between two looks once the job has run for a while.
     :param deadline: Wall-clock time, in seconds since the epoch, at which the wait ends; a restarted triggerer
