@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -230,13 +231,14 @@ def said_of(
     start: str | None = START,
     end: str | None = END,
     restored_at: str | None = None,
+    linked: Collection[str] = (),
 ) -> list[str]:
     """What is said of one object that somebody changed at a time."""
     target = Target(wire, ("Sales/x", type))
     target.states = {"Sales/x": {"updatedBy": user, "updateTime": time}}
     backup = {"objects": [{"path": "Sales/x", "type": type}, {"path": "Sales/gone", "type": type}]}
     job = Job("import-1", "promote", JobState.FAILED, "FAILED", start_time=start, end_time=end)
-    return changed_since(session, backup, job, restored_at, USER)
+    return changed_since(session, backup, job, restored_at, USER, linked)
 
 
 @pytest.mark.parametrize("type", ["MTT", "DTEMPLATE", "TASKFLOW"])
@@ -260,25 +262,34 @@ def said_of(
 def test_work_that_would_be_lost(wire: Mocker, session: Session, time: str | None, type: str, told: bool) -> None:
     said = [f"{type} Sales/x: carla changed it at {time}."] if told else []
     assert said_of(wire, session, time=time, type=type) == said
+    # Only the promoting user's steps link and publish.
+    assert said_of(wire, session, time=time, type=type, linked={"Sales/x"}) == said
 
 
 @pytest.mark.parametrize(
-    ("type", "told"),
+    ("type", "linked", "told"),
     [
-        ("DTEMPLATE", True),
-        ("DSS", True),
-        # The steps after an import link mapping tasks, and publish.
-        ("MTT", False),
-        ("mtt", False),
-        ("TASKFLOW", False),
-        ("PROCESS", False),
+        ("DTEMPLATE", (), True),
+        ("DSS", (), True),
+        # The steps after an import link mapping tasks: these, and no others.
+        ("MTT", {"Sales/x"}, False),
+        ("mtt", {"Sales/y", "Sales/x"}, False),
+        ("MTT", (), True),
+        ("mtt", (), True),
+        ("MTT", {"Sales", "Sales/x2", "Sales/gone"}, True),
+        # And they publish, whatever they link.
+        ("TASKFLOW", (), False),
+        ("PROCESS", (), False),
+        ("PROCESS", {"Sales/y"}, False),
     ],
 )
-def test_a_later_promotion_by_the_same_user(wire: Mocker, session: Session, type: str, told: bool) -> None:
+def test_a_later_promotion_by_the_same_user(
+    wire: Mocker, session: Session, type: str, linked: Collection[str], told: bool
+) -> None:
     time = "2026-03-20T06:00:00Z"
     said = [f"{type.upper()} Sales/x: {USER} changed it at {time}."] if told else []
-    assert said_of(wire, session, user=USER, time=time, type=type) == said
-    assert said_of(wire, session, user=USER, time="2026-03-20T05:01:01Z", type=type) == []
+    assert said_of(wire, session, user=USER, time=time, type=type, linked=linked) == said
+    assert said_of(wire, session, user=USER, time="2026-03-20T05:01:01Z", type=type, linked=linked) == []
 
 
 @pytest.mark.parametrize("user", ["carla", USER])

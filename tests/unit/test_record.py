@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import datetime
 from typing import Any
@@ -36,13 +37,24 @@ JOB = Job(
 )  # fmt: skip
 VERIFIED = {
     "import_job_id": "import-1",
+    "plan_hash": PLAN["hash"],
     "objects": [
         {"path": "Sales/m", "type": "DTEMPLATE", "new_id": "n1"},
         {"path": "Finance/tf", "type": "PROCESS", "new_id": "n2"},
     ],
 }
-RESTORED = {"undone": "import-1", "import_job_id": "import-2", "restored": [], "created": []}
+RESTORED = {
+    "undone": "import-1",
+    "plan_hash": PLAN["hash"],
+    "import_job_id": "import-2",
+    "restored": [],
+    "created": [],
+}
+# What Airflow still has of an earlier run: of another import, or of another plan.
 STALE_VERIFIED, STALE_RESTORED = VERIFIED | {"import_job_id": "import-0"}, RESTORED | {"undone": "import-0"}
+OUTDATED_VERIFIED, OUTDATED_RESTORED = VERIFIED | {"plan_hash": "p1:old"}, RESTORED | {"plan_hash": "p1:old"}
+REJECTION = approval_of(PLAN["hash"], "anna", approved=False)
+BLOCKED = plan_of(row("AGENTS", "AgentGroup", "blocked"), row("Sales/m", "DTEMPLATE"))
 NOTHING: dict[str, Any] = {
     "approval": None,
     "backup_uri": None,
@@ -57,35 +69,96 @@ NOTHING: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("approval", "verified", "restored", "state"),
     [
-        (None, {"import_job_id": "import-1"}, None, "promoted"),
-        (None, {"import_job_id": "import-1", "objects": []}, None, "promoted"),
+        (None, VERIFIED, None, "promoted"),
+        (None, VERIFIED | {"objects": []}, None, "promoted"),
         (APPROVAL, VERIFIED, None, "promoted"),
         (APPROVAL, None, None, "failed"),
         (None, None, None, "failed"),
         (None, {}, {}, "failed"),
         (APPROVAL, None, RESTORED, "rolled back"),
-        (approval_of("h", "anna", approved=False), None, None, "rejected"),
-        # Nothing was sent, whatever else is at hand.
-        (approval_of("h", "anna", approved=False), VERIFIED, RESTORED, "rejected"),
-        (approval_of("h", "anna") | {"approved": "false"}, None, None, "rejected"),
-        # What Airflow still has of an earlier run says nothing of this import.
+        # The import was started, so whatever an approver says to it now, something was sent.
+        (REJECTION, None, None, "failed"),
+        (REJECTION, VERIFIED, None, "promoted"),
+        (REJECTION, None, RESTORED, "rolled back"),
+        # What Airflow still has of an earlier run says nothing of this import,
         (APPROVAL, STALE_VERIFIED, None, "failed"),
         (APPROVAL, None, STALE_RESTORED, "failed"),
         (APPROVAL, STALE_VERIFIED, STALE_RESTORED, "failed"),
         (APPROVAL, STALE_VERIFIED, RESTORED, "rolled back"),
         (APPROVAL, VERIFIED, STALE_RESTORED, "promoted"),
+        # nor of this plan.
+        (APPROVAL, OUTDATED_VERIFIED, None, "failed"),
+        (APPROVAL, None, OUTDATED_RESTORED, "failed"),
+        (APPROVAL, OUTDATED_VERIFIED, OUTDATED_RESTORED, "failed"),
+        (APPROVAL, OUTDATED_VERIFIED, RESTORED, "rolled back"),
+        (APPROVAL, VERIFIED, OUTDATED_RESTORED, "promoted"),
+        # One that does not tell its plan is of none.
+        (APPROVAL, {"import_job_id": "import-1"}, {"undone": "import-1", "plan_hash": None}, "failed"),
         # A backup that was brought back by hand undid no import.
         (APPROVAL, None, RESTORED | {"undone": None}, "failed"),
     ],
 )
-def test_states(approval: Any, verified: Any, restored: Any, state: str) -> None:
-    assert state_of(approval, "import-1", verified, restored) == state
+def test_states_of_an_import_that_was_started(approval: Any, verified: Any, restored: Any, state: str) -> None:
+    ended = {"approval": approval, "verified": verified, "restored": restored}
+    assert state_of(PLAN, "import-1", is_started=True, **ended) == state
+
+
+@pytest.mark.parametrize("job_id", [None, "import-1"])
+@pytest.mark.parametrize(
+    ("approval", "verified", "restored", "state"),
+    [
+        (None, None, None, "failed"),
+        (APPROVAL, None, None, "failed"),
+        (REJECTION, None, None, "rejected"),
+        # What passed through a template is a text, and any text is true.
+        (APPROVAL | {"approved": "false"}, None, None, "rejected"),
+        (APPROVAL | {"approved": "true"}, None, None, "rejected"),
+        (REJECTION, STALE_VERIFIED, STALE_RESTORED, "rejected"),
+        (REJECTION, OUTDATED_VERIFIED, OUTDATED_RESTORED, "rejected"),
+        (APPROVAL, OUTDATED_VERIFIED, OUTDATED_RESTORED, "failed"),
+    ],
+)
+def test_states_without_an_import(approval: Any, verified: Any, restored: Any, state: str, job_id: str | None) -> None:
+    """Whether or not the package was uploaded."""
+    ended = {"approval": approval, "verified": verified, "restored": restored}
+    assert state_of(PLAN, job_id, is_started=False, **ended) == state
 
 
 @pytest.mark.parametrize("job_id", [None, "import-2"])
 def test_an_import_is_not_judged_by_another(job_id: str | None) -> None:
     """Also if there is none yet: the run failed before its upload."""
-    assert state_of(APPROVAL, job_id, VERIFIED, RESTORED) == "failed"
+    ended = {"approval": APPROVAL, "verified": VERIFIED, "restored": RESTORED}
+    for is_started in (True, False):
+        assert state_of(PLAN, job_id, is_started=is_started, **ended) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("job", "state"),
+    [
+        (None, "rejected"),
+        (JobState.NOT_STARTED, "rejected"),
+        (JobState.RUNNING, "failed"),
+        (JobState.SUCCESSFUL, "failed"),
+        (JobState.WARNING, "failed"),
+        (JobState.FAILED, "failed"),
+    ],
+)
+def test_rejected_is_only_what_was_not_started(job: JobState | None, state: str) -> None:
+    """A record must not say that nothing was sent when something was."""
+    told = job and dataclasses.replace(JOB, state=job)
+    record = record_of(PLAN, **NOTHING | {"approval": REJECTION, "import_job_id": "import-1", "job": told})
+    assert (record["state"], record["approval"]) == (state, REJECTION)
+
+
+@pytest.mark.parametrize("approved", [True, False])
+@pytest.mark.parametrize(("job", "verified", "state"), [(None, None, "failed"), (JOB, VERIFIED, "promoted")])
+def test_an_approval_of_another_plan_is_not_recorded(approved: bool, job: Any, verified: Any, state: str) -> None:
+    """The run was planned again: nobody has decided about this plan, for or against it."""
+    stale = approval_of("p1:old", "anna", approved=approved)
+    done = {"approval": stale, "import_job_id": "import-1", "job": job, "verified": verified}
+    record = record_of(PLAN, **NOTHING | done)
+    assert (record["state"], record["approval"]) == (state, None)
+    assert short_form(record, None)["approved_by"] is None
 
 
 def test_everything() -> None:
@@ -225,17 +298,30 @@ def test_names_stay_in_their_place_in_the_uri(project: str, org: str) -> None:
 
 
 def test_a_blocked_plan_is_a_state_of_its_own() -> None:
-    """Not failed: nothing was tried. An import that ran in spite of it (on_blocked="warn") is judged as any other."""
-    blocked = plan_of(row("AGENTS", "AgentGroup", "blocked"), row("Sales/m", "DTEMPLATE"))
-    record = record_of(blocked, **NOTHING | {"approval": {"approved": True, "by": "automatic"}})
-    assert record["state"] == "blocked"
+    """Not failed: nothing was tried."""
+    record = record_of(BLOCKED, **NOTHING | {"approval": {"approved": True, "by": "automatic"}})
+    assert (record["state"], record["approval"]) == ("blocked", {"approved": True, "by": "automatic"})
     assert record["objects"][0]["reason"] == "Because of AGENTS."
-    assert record_of(blocked, **NOTHING | {"import_job_id": "import-1", "job": JOB})["state"] == "failed"
+    # What could not be done needs no approver to say no.
+    rejection = approval_of(BLOCKED["hash"], "anna", approved=False)
+    assert record_of(BLOCKED, **NOTHING | {"approval": rejection})["state"] == "blocked"
 
 
-def test_what_an_earlier_run_left_is_not_recorded() -> None:
-    """Its new ids and its rollback belong to another import."""
-    stale = {"verified": STALE_VERIFIED, "restored": STALE_RESTORED}
+def test_an_import_in_spite_of_a_blocked_plan() -> None:
+    """With on_blocked="warn"; its own verdict counts."""
+    done = NOTHING | {"import_job_id": "import-1", "job": JOB}
+    verified, restored = VERIFIED | {"plan_hash": BLOCKED["hash"]}, RESTORED | {"plan_hash": BLOCKED["hash"]}
+    assert record_of(BLOCKED, **done | {"verified": verified})["state"] == "promoted"
+    record = record_of(BLOCKED, **done | {"restored": restored})
+    assert (record["state"], record["rollback"]) == ("rolled back", restored)
+
+
+@pytest.mark.parametrize(
+    ("verified", "restored"), [(STALE_VERIFIED, STALE_RESTORED), (OUTDATED_VERIFIED, OUTDATED_RESTORED)]
+)
+def test_what_an_earlier_run_left_is_not_recorded(verified: Any, restored: Any) -> None:
+    """Its new ids and its rollback belong to another import, or to another plan."""
+    stale = {"verified": verified, "restored": restored}
     record = record_of(PLAN, **NOTHING | {"import_job_id": "import-1", "job": JOB} | stale)
     assert (record["state"], record["rollback"]) == ("failed", None)
     assert {o["new_id"] for o in record["objects"]} == {None}
@@ -250,8 +336,11 @@ def test_a_rollback_is_recorded() -> None:
     assert record_of(PLAN, **NOTHING | done | {"verified": VERIFIED})["rollback"] is None
 
 
-def test_a_blocked_plan_that_an_earlier_run_got_past() -> None:
-    """The job id of then is still at hand, and IDMC has forgotten the job."""
-    blocked = plan_of(row("AGENTS", "AgentGroup", "blocked"))
-    stale = {"verified": VERIFIED, "restored": RESTORED}
-    assert record_of(blocked, **NOTHING | stale)["state"] == "blocked"
+@pytest.mark.parametrize("job", [JOB, None])
+def test_a_blocked_plan_that_an_earlier_run_got_past(job: Job | None) -> None:
+    """The job id of then is still at hand, with its verdicts, whether or not IDMC has forgotten the job."""
+    stale = {"approval": APPROVAL, "verified": VERIFIED, "restored": RESTORED}
+    record = record_of(BLOCKED, **NOTHING | {"import_job_id": "import-1", "job": job} | stale)
+    assert (record["state"], record["approval"], record["rollback"]) == ("blocked", None, None)
+    assert {o["new_id"] for o in record["objects"]} == {None}
+    assert record_of(BLOCKED, **NOTHING | stale)["state"] == "blocked"

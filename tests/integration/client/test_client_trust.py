@@ -504,7 +504,7 @@ def test_work_after_the_import_is_not_undone_in_silence(simulator: Simulator, co
 
 
 def test_a_later_promotion_is_not_undone_in_silence(simulator: Simulator, connect: Connect, tmp_path: Path) -> None:
-    """By the same user; what the steps after the import do to tasks and taskflows is none."""
+    """By the same user; what the steps after the import do to linked tasks and to taskflows is none."""
     dev, target = connect("dev"), connect("test")
     package = tagged(dev, tmp_path, "release-1")
     plan = plan_import(target, package, Wishes(**TO_TEST)).to_json()
@@ -516,10 +516,15 @@ def test_a_later_promotion_is_not_undone_in_silence(simulator: Simulator, connec
     assert {"MTT", "DTEMPLATE"} <= {row["type"] for row in rows}
     for row in rows:
         simulator.edit_asset("test", row["path"], row["type"], **later)
-    kinds = [text.partition(" ")[0] for text in changed_since(target, backup, job, None, "deployer")]
-    assert kinds == [row["type"] for row in rows if row["type"] != "MTT" and not is_publishable(row["type"])]
+    tasks = {row["path"] for row in rows if row["type"] == "MTT"}
+
+    def told(linked: set[str]) -> list[str]:
+        return [text.partition(" ")[0] for text in changed_since(target, backup, job, None, "deployer", linked)]
+
+    assert told(set()) == [row["type"] for row in rows if not is_publishable(row["type"])]
+    assert told(tasks) == [row["type"] for row in rows if row["type"] != "MTT" and not is_publishable(row["type"])]
     # To anybody else, all of that is the work of a stranger.
-    assert len(changed_since(target, backup, job, None, "carla")) == len(rows)
+    assert len(changed_since(target, backup, job, None, "carla", tasks)) == len(rows)
     # And if the backup was brought back since, it is gone already.
     assert changed_since(target, backup, job, "2031-01-01T00:00:01.000Z", "carla") == []
 
