@@ -190,6 +190,12 @@ def test_template_fields_and_documentation():
     assert {name: getattr(made, name) for name in given} == given
 
 
+@pytest.mark.parametrize("name", ["fail_on_reject", "ignore_downstream_trigger_rules"])
+def test_what_a_rejection_does_is_not_for_choice(plan, name):
+    with pytest.raises(ValueError, match=f"{name} has no meaning here"):
+        approve(plan, **{name: True})
+
+
 def test_promote_passes_arguments_on():
     from airflow_provider_infa.promotion import promote
 

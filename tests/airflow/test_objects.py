@@ -168,6 +168,15 @@ def test_rendered_none_is_no_filter(sim, run):
     assert filters(sim) == [""]
 
 
+@pytest.mark.parametrize("nothing", ["", "None"])
+def test_a_manifest_that_renders_to_nothing_lists_nothing(sim, run, nothing):
+    # Without it, the whole org would be the release.
+    with pytest.raises(AirflowFailException, match="manifest is empty") as error:
+        run(listing(manifest=nothing))
+    assert isinstance(error.value.__cause__, IdmcInputError)
+    assert filters(sim) == []
+
+
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 

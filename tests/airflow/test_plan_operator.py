@@ -65,8 +65,16 @@ def test_a_manifest_says_what_arguments_could(promotion, run, uri, manifest, obj
     ObjectStoragePath(f"{object_store}/release.yaml").write_text(MANIFEST)
     for where in (path, f"file://{path}", f"{object_store}/release.yaml"):
         assert run(plan(package_uri=uri, manifest=where)) == expected
-    for nothing in (None, "", "None"):
-        assert run(plan(package_uri=uri, manifest=nothing, **ARGUMENTS)) == expected
+    assert run(plan(package_uri=uri, manifest=None, **ARGUMENTS)) == expected
+
+
+@pytest.mark.parametrize("nothing", ["", "None"])
+def test_a_manifest_that_renders_to_nothing(promotion, run, uri, nothing):
+    # Planning without it would import everything by the default rules.
+    with pytest.raises(AirflowFailException, match="manifest is empty") as error:
+        run(plan(package_uri=uri, manifest=nothing, **ARGUMENTS))
+    assert isinstance(error.value.__cause__, IdmcInputError)
+    assert run.xcom == {}
 
 
 def test_arguments_win_over_the_manifest(promotion, run, uri, manifest):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, task_group
@@ -39,6 +40,11 @@ def tasks(dag, prefix="p."):
 
 def before(dag, task_id):
     return {id.removeprefix("p.") for id in dag.get_task(f"p.{task_id}").upstream_task_ids}
+
+
+def total_weight(task):
+    """What the scheduler goes by, which other tasks may add to."""
+    return task.weight_rule.get_weight(SimpleNamespace(task=task))
 
 
 # --- tasks and edges --------------------------------------------------------------------------------------------------
@@ -196,6 +202,20 @@ def test_pools():
         conn_id = InfaListObjectsOperator(task_id="which").output
         promote("p", source_conn_id="infa_dev", target_conn_id=conn_id, objects=OBJECTS)
     assert dag.get_task("p.start_import").pool == "infa_promotions"
+    templated = made(**{**ALL, "target_conn_id": "{{ params.org }}"})
+    assert {task.pool for task in templated.tasks} == {"default_pool", "infa_promotions"}
+
+
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_a_rollback_goes_before_the_imports_that_wait(serialised, where):
+    with DAG("d", schedule=None) as dag:
+        group = promote("p", **ORGS, **ALL)
+        other = promote("other", **ORGS, **ALL)
+        other >> group if where == "before" else group >> other
+    tasks = {task.task_id: task for task in serialised(dag).tasks}
+    weight = {name: total_weight(task) for name, task in tasks.items()}
+    assert weight["p.restore"] > weight["p.start_import"]
+    assert weight["p.restore"] > weight["other.start_import"]
 
 
 BAD = {
@@ -204,6 +224,7 @@ BAD = {
     "no source": ({"objects": OBJECTS, "source_conn_id": None}, "source_conn_id is missing: name the connection"),
     "no source for a manifest": ({"manifest": "r.yaml", "source_conn_id": None}, "source_conn_id is missing"),
     "approval": ({"objects": OBJECTS, "approval": "perhaps"}, "approval must be True, False or 'automatic'"),
+    "approval as a number": ({"objects": OBJECTS, "approval": 1}, "approval must be True, False or 'automatic', not 1"),
     "rollback": ({"objects": OBJECTS, "backup_uri": "b", "rollback": True}, "rollback must be 'on_failure' or None"),
     "rollback without backup": ({"objects": OBJECTS, "rollback": "on_failure"}, "set backup_uri as well"),
 }

@@ -71,7 +71,7 @@ def test_everything_is_published_in_its_order(promotion, run, plan, way, deferra
     assert published(promotion) == list(SERVICE)
     assert [(row["path"], row["type"]) for row in rows] == list(SERVICE.items())
     assert {row["state"] for row in rows} == {"SUCCESS"}
-    assert run.xcom == {"assets": rows}
+    assert run.xcom == {"assets": rows, "return_value": rows}
     assert promotion.open_sessions() == 0
 
 
@@ -138,6 +138,8 @@ def test_one_failing_asset(promotion, run, plan, deferrable, state, logged):
     assert published(promotion) == [path for path in SERVICE if path != "Service/g_open_ticket"]
     states = {row["path"]: row["state"] for row in run.xcom["assets"]}
     assert states == {path: "ERROR" if path == "Service/g_open_ticket" else "SUCCESS" for path in SERVICE}
+    # A failed task returns nothing, yet the record has to know.
+    assert run.xcom["return_value"] == run.xcom["assets"]
     assert "The guide is a maze." in logged()
     promotion.sim.clear_faults()
     run(publish(plan=plan))
@@ -163,7 +165,7 @@ def test_nothing_to_publish(promotion, run, package, logged, nothing):
         nothing = {"plan": promotion.plan(package, include_objects=["Sales/m_orders"])}
     assert run(publish(**nothing)) == []
     assert calls(promotion) == []
-    assert run.xcom == {"assets": []}
+    assert run.xcom == {"assets": [], "return_value": []}
     assert "nothing to publish" in logged()
 
 

@@ -18,8 +18,9 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.approval import AUTOMATIC, approval_of
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcStorageError, IdmcUnavailableError
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError, IdmcStorageError, IdmcUnavailableError
 from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
+from airflow_provider_infa.operators.publish import InfaPublishOperator
 from airflow_provider_infa.operators.record import InfaRecordPromotionOperator
 from airflow_provider_infa.operators.verify import InfaVerifyImportOperator
 
@@ -223,6 +224,7 @@ def test_a_failed_promotion(promotion, run, package, plan, store, tmp_path, roll
 
 def test_a_rollback_that_had_nothing_to_restore(run, plan, job_id, store):
     restored = {"backup_uri": None, "undone": job_id, "import_job_id": None, "restored": [], "created": [{"path": "x"}]}
+    restored["plan_hash"] = plan["hash"]
     short = run(record(plan, audit_uri=store, import_job_id=job_id, restored=restored))
     assert short["state"] == "rolled back"
     assert read(short["record_uri"])["rollback"] == restored
@@ -233,7 +235,8 @@ def test_an_old_verdict_is_not_believed(promotion, run, package, plan, verified,
     # The tasks of a run were cleared: Airflow still has what verifying returned the first time.
     promotion.sim.add_fault("test", {"kind": "fail_objects", "paths": ["Sales/mt_orders"]})
     job_id = promotion.carry_out(package, plan)
-    restored = {"undone": job_id, "import_job_id": "x", "restored": []} if undone else None
+    report = {"undone": job_id, "plan_hash": plan["hash"], "import_job_id": "x", "restored": []}
+    restored = report if undone else None
     given = {"import_job_id": job_id, "verified": verified, "restored": restored}
     short = run(record(plan, audit_uri=store, **given))
     assert (short["state"], short["import_job_id"]) == ("rolled back" if undone else "failed", job_id)
@@ -244,16 +247,48 @@ def test_an_old_verdict_is_not_believed(promotion, run, package, plan, verified,
 
 
 def test_an_old_rollback_is_not_believed(promotion, run, package, plan, job_id, store):
-    old = {"undone": job_id, "import_job_id": "x", "restored": []}
+    old = {"undone": job_id, "plan_hash": plan["hash"], "import_job_id": "x", "restored": []}
     again = promotion.carry_out(package, plan)
     short = run(record(plan, audit_uri=store, import_job_id=again, restored=old))
     assert short["state"] == "failed"
     assert read(short["record_uri"])["rollback"] is None
     # And what went well after it did go well.
-    verdict = {"import_job_id": again, "objects": []}
+    verdict = {"import_job_id": again, "plan_hash": plan["hash"], "objects": []}
     short = run(record(plan, audit_uri=store, import_job_id=again, verified=verdict, restored=old))
     assert short["state"] == "promoted"
     assert read(short["record_uri"])["rollback"] is None
+
+
+@pytest.mark.parametrize("what", ["verified", "restored"])
+def test_what_is_said_of_another_plan_is_not_believed(run, plan, job_id, store, what):
+    # The plan task alone was cleared: the import job is the same, and so is what was returned the first time.
+    said = {"import_job_id": job_id, "undone": job_id, "plan_hash": "0" * 64, "objects": []}
+    short = run(record(plan, audit_uri=store, import_job_id=job_id, **{what: said}))
+    assert short["state"] == "failed"
+    assert events(run) == {}
+
+
+@pytest.mark.parametrize("approved", [False, True])
+def test_an_approval_of_another_plan_is_none(run, plan, store, approved):
+    approval = approval_of("0" * 64, "ada", approved=approved)
+    short = run(record(plan, audit_uri=store, approval=approval))
+    assert (short["state"], short["approved_by"]) == ("failed", None)
+    assert read(short["record_uri"])["approval"] is None
+
+
+def test_a_publication_that_failed_is_on_record(promotion, run, plan, job_id, store):
+    fault = {"kind": "fail_publish", "paths": ["Sales/tf_sales_daily"], "message": "No agent runs."}
+    promotion.sim.add_fault("test", fault)
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
+    with pytest.raises(IdmcJobFailedError):
+        run(lambda: InfaPublishOperator(task_id="p", plan=plan, **arguments))
+    # What the failed task left behind is what its output is for the task that records.
+    left = run.xcom["return_value"]
+    short = run(record(plan, audit_uri=store, import_job_id=job_id, published=left))
+    assert short["state"] == "failed"
+    (row,) = read(short["record_uri"])["published"]
+    assert (row["path"], row["type"], row["message"]) == ("Sales/tf_sales_daily", "TASKFLOW", "No agent runs.")
+    assert row["state"] != "SUCCESS"
 
 
 # --- asset events -----------------------------------------------------------------------------------------------------
@@ -275,7 +310,7 @@ def test_there_is_an_event_for_each_project_that_changed(promotion, run, tmp_pat
 def test_projects_whose_assets_stay_as_they_are_have_no_event(promotion, run, package):
     plan = promotion.plan(package, default_conflict_resolution="REUSE", include_objects=["Sales/m_orders"])
     job_id = promotion.carry_out(package, plan)
-    verified = {"import_job_id": job_id, "objects": []}
+    verified = {"import_job_id": job_id, "plan_hash": plan["hash"], "objects": []}
     assert run(record(plan, import_job_id=job_id, verified=verified))["state"] == "promoted"
     assert events(run) == {}
 
@@ -283,7 +318,8 @@ def test_projects_whose_assets_stay_as_they_are_have_no_event(promotion, run, pa
 def test_the_project_is_the_one_where_things_landed(promotion, run, package):
     plan = promotion.plan(package, projects={"Sales": "Finance"})
     job_id = promotion.carry_out(package, plan)
-    short = run(record(plan, import_job_id=job_id, verified={"import_job_id": job_id, "objects": []}))
+    verified = {"import_job_id": job_id, "plan_hash": plan["hash"], "objects": []}
+    short = run(record(plan, import_job_id=job_id, verified=verified))
     assert events(run) == {"infa://ACME_TEST/Finance": short}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_infa.idmc.approval import AUTOMATIC, approval_of
 from airflow_provider_infa.idmc.errors import (
@@ -59,7 +59,7 @@ def test_a_plan_is_carried_out_byte_for_byte(promotion, run, plan, job_id):
 
 @pytest.mark.parametrize("write", [json.dumps, str], ids=["json", "python"])
 def test_a_plan_as_text(promotion, run, plan, job_id, write):
-    run(start(import_job_id=job_id, plan=write(plan), import_specification="None", approval=""))
+    run(start(import_job_id=job_id, plan=write(plan), import_specification="None", approval=None))
     assert promotion.job(job_id)["specification"]["importSpecification"] == plan["import_specification"]
 
 
@@ -212,8 +212,29 @@ def protected(change_connection):
 def test_a_protected_org_takes_nothing_that_was_not_approved(protected, promotion, run, plan, job_id):
     words = "Org ACME_TEST is protected.*approved plan"
     specification = plan["import_specification"]
-    for arguments in ({"plan": plan}, {"import_specification": specification}, {}, {"plan": plan, "approval": "None"}):
+    for arguments in ({"plan": plan}, {"import_specification": specification}, {}):
         refused(promotion, run, job_id, IdmcApprovalError, words, **arguments)
+
+
+@pytest.mark.parametrize("is_protected", [False, True])
+@pytest.mark.parametrize("nothing", ["", "None", "{}", {}])
+def test_an_empty_approval_is_none(promotion, run, plan, job_id, change_connection, nothing, is_protected):
+    change_connection(protected=is_protected)
+    refused(promotion, run, job_id, IdmcApprovalError, "The approval is empty", plan=plan, approval=nothing)
+
+
+def test_an_approval_that_renders_to_nothing_starts_nothing(promotion, context, plan, job_id):
+    # The approving task was marked as successful by hand, so it returned nothing.
+    before = promotion.sim.state("test")
+    with DAG("promote", schedule=None, render_template_as_native_obj=True):
+        task = start(import_job_id=job_id, plan="{{ plan }}", approval="{{ decision }}")()
+    task.render_template_fields({**context, "plan": plan, "decision": None})
+    assert (task.plan, task.approval) == (plan, None)
+    with pytest.raises(AirflowFailException, match="The approval is empty") as error:
+        task.execute(context)
+    assert isinstance(error.value.__cause__, IdmcApprovalError)
+    assert promotion.job(job_id)["start_requests"] == 0
+    assert promotion.sim.state("test") == before
 
 
 APPROVALS = {

@@ -8,6 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcVerificationError
+from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
 from airflow_provider_infa.operators.verify import InfaVerifyImportOperator
 
 MAPPING, TASK = ("Sales/m_orders", "DTEMPLATE"), ("Sales/mt_orders", "MTT")
@@ -33,8 +34,8 @@ def test_what_is_as_planned_and_the_new_ids(promotion, run, plan, job_id, logged
     before = promotion.sim.state("test")
     verified = run(verify(write(plan), job_id))
     # So that nobody takes this for another import's.
-    assert verified.keys() == {"import_job_id", "objects"}
-    assert verified["import_job_id"] == job_id
+    assert verified.keys() == {"import_job_id", "plan_hash", "objects"}
+    assert (verified["import_job_id"], verified["plan_hash"]) == (job_id, plan["hash"])
     rows = verified["objects"]
     assert [(row["path"], row["action"]) for row in rows] == [
         (planned["target"]["path"], planned["action"]) for planned in plan["objects"]
@@ -94,6 +95,24 @@ def test_a_failed_import_is_none_that_holds(promotion, run, package, plan):
         run(verify(plan, job_id))
     assert "Sales/m_orders: planned to overwrite, but it is as it was: last changed by deployer" in str(error.value)
     assert "Sales/tf_sales_daily: planned to create, but it is not there" in str(error.value)
+
+
+def test_an_import_that_was_rolled_back_does_not_hold(promotion, run, package, plan, tmp_path):
+    arguments = {"infa_conn_id": "infa_test", "plan": plan, "poll_interval": 0.05, "deferrable": False}
+    backup = run(lambda: InfaBackupOperator(task_id="b", backup_uri=f"file://{tmp_path}/backup", **arguments))
+    job_id = promotion.carry_out(package, plan)
+    assert run(verify(plan, job_id, backup_uri=backup))["import_job_id"] == job_id
+    given = {"backup_uri": backup, "import_job_id": job_id, "rollback": True, **arguments}
+    restored = run(lambda: InfaRestoreOperator(task_id="r", **given))
+    # The tasks behind the import are cleared: all of its objects are there, but with their old content.
+    words = f"Import job {job_id} was rolled back by job {restored['import_job_id']}"
+    with pytest.raises(AirflowFailException, match=words) as error:
+        run(verify(plan, job_id, backup_uri=backup))
+    assert isinstance(error.value.__cause__, IdmcVerificationError)
+    # A later import is another matter.
+    later = promotion.plan(package)
+    again = promotion.carry_out(package, later)
+    assert run(verify(later, again, backup_uri=backup))["import_job_id"] == again
 
 
 def test_an_import_that_did_something_else(promotion, run, package, plan):
