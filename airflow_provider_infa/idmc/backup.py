@@ -115,7 +115,8 @@ def changed_since(
             return False
         if not ends:  # nothing tells when failed jobs end
             return not ours and (started is None or changed > started)
-        by_a_step = ours and (asset.path in linked or is_publishable(asset.type))
+        is_linked = same_type(asset.type, "MTT") and asset.path in linked
+        by_a_step = ours and (is_linked or is_publishable(asset.type))
         return changed > max(ends) + TOLERANCE and not by_a_step
 
     return [f"{a.type} {a.path}: {a.updated_by} changed it at {a.update_time}." for a in found if a and is_later(a)]

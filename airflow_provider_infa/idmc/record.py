@@ -30,9 +30,10 @@ def state_of(
     A step that did not run returned nothing; or, if the run is not its first, Airflow still has what it returned then.
     So a verdict counts only if it is about this plan and this import.
     """
-    if verified and (verified.get("import_job_id"), verified.get("plan_hash")) == (import_job_id, plan["hash"]):
+    this = (import_job_id, plan["hash"])
+    if import_job_id and verified and (verified.get("import_job_id"), verified.get("plan_hash")) == this:
         return PROMOTED
-    if restored and (restored.get("undone"), restored.get("plan_hash")) == (import_job_id, plan["hash"]):
+    if import_job_id and restored and (restored.get("undone"), restored.get("plan_hash")) == this:
         return ROLLED_BACK
     if any(row["action"] == plans.BLOCKED for row in plan["objects"]):
         return BLOCKED

@@ -344,3 +344,11 @@ def test_a_blocked_plan_that_an_earlier_run_got_past(job: Job | None) -> None:
     assert (record["state"], record["approval"], record["rollback"]) == ("blocked", None, None)
     assert {o["new_id"] for o in record["objects"]} == {None}
     assert record_of(BLOCKED, **NOTHING | stale)["state"] == "blocked"
+
+
+def test_without_an_import_nothing_was_promoted_or_rolled_back() -> None:
+    """A restore by hand names no import, and a record without one must not take it for a rollback."""
+    restored = {"undone": None, "plan_hash": PLAN["hash"]}
+    verified = {"import_job_id": None, "plan_hash": PLAN["hash"]}
+    for verdicts in ({"verified": None, "restored": restored}, {"verified": verified, "restored": None}):
+        assert state_of(PLAN, None, is_started=False, approval=None, **verdicts) == "failed"  # type: ignore[arg-type]
