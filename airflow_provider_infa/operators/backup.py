@@ -114,7 +114,7 @@ class InfaRestoreOperator(InfaJobOperator):
     :param import_job_id: The import to undo.
     :param plan: Its plan, to report what it created where there is no backup.
     :param rollback: Whether this is the automatic rollback of a promotion. Then the task is skipped if the import was
-        never started, if ``verified`` says that it is well, or if it is rolled back already.
+        never started, or if ``verified`` says that it is well; and of one that is rolled back already it tells again.
     :param verified: What verifying the import returned.
     :param force: Restore also what was changed since the import; False by default.
     :param name: Name of the job in IDMC; by default made of DAG and run.
@@ -199,7 +199,6 @@ class InfaRestoreOperator(InfaJobOperator):
             if package.sha256 != backup["package"]["sha256"]:
                 raise IdmcPackageError(f"The package of backup {self.backup_uri} is not the one that was stored.")
             job_id = hook.upload_import_package(package)
-        # Not through the hook: a protected org must be restorable without a new approval.
         # Without the flag, what a mapping task keeps from run to run would be reset, not brought back.
         flags = [{"key": "mapping_conflict_existing", "value": "REPLACE"}]
         tasks = [row["id"] for row in backup["objects"] if same_type(row["type"], "MTT")]
@@ -210,6 +209,7 @@ class InfaRestoreOperator(InfaJobOperator):
             ]
         # Whatever comes of it: what the restore itself changes is no reason not to restore once more.
         self._note_restore(job_id, restored_at)
+        # Not through the hook: a protected org must be restorable without a new approval.
         start_import(hook.get_conn(), job_id, name=f"{name}-restore", import_specification=specification)
         self.log.info("Import job %s restores %d objects in org %s.", job_id, len(backup["objects"]), login.org_name)
         return job_id
