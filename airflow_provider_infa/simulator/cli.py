@@ -31,7 +31,10 @@ A fault is written ORG:KIND[,NAME=VALUE...], for example
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; return the exit status."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if (options.tls_cert is None) != (options.tls_key is None):
+        parser.error("--tls-cert and --tls-key belong together")
     try:
         seed = dict(seeds.load(options.seed))
         seed["settings"] = {"job_seconds": _JOB_SECONDS, **seed.get("settings", {})}
@@ -41,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             idle_timeout=options.idle_timeout,
             host=options.host,
             port=options.port,
+            tls=(options.tls_cert, options.tls_key) if options.tls_cert else None,
+            tls_ca=options.tls_ca,
         )
         for org, fault in options.fault:
             simulator.add_fault(org, fault)
@@ -71,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"how long jobs run (default: as the seed says, else {_JOB_SECONDS})",
     )
     parser.add_argument("--idle-timeout", type=float, metavar="X", help="seconds until an idle session ends")
+    parser.add_argument("--tls-cert", type=Path, metavar="F", help="PEM file with a certificate: speak https")
+    parser.add_argument("--tls-key", type=Path, metavar="F", help="PEM file with its private key")
+    parser.add_argument(
+        "--tls-ca", type=Path, metavar="F", help="PEM file with its authority, for the connections to name as ca_bundle"
+    )
     parser.add_argument(
         "--fault",
         type=_fault,

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import shutil
 import signal
+import ssl
 import tempfile
 import threading
 import weakref
@@ -36,6 +37,9 @@ class Simulator:
     :param idle_timeout: seconds until sessions end, for all orgs; None leaves it to the seed.
     :param host: address to serve on.
     :param port: first port, 0 for free ones.
+    :param tls: certificate and private key, as PEM files; the orgs then speak https.
+    :param tls_ca: PEM file with the authority that issued the certificate; the connections name it as
+        ``ca_bundle``.
     """
 
     def __init__(
@@ -47,14 +51,21 @@ class Simulator:
         idle_timeout: float | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls: tuple[str | Path, str | Path] | None = None,
+        tls_ca: str | Path | None = None,
     ) -> None:
+        if tls_ca is not None and tls is None:
+            raise ValueError("an authority is of no use without a certificate")
+        # Absolute, because who reads the connections may do so in another folder.
+        self._ca_bundle = Path(tls_ca).resolve(strict=True) if tls_ca is not None else None
+        context = _tls_context(*tls) if tls is not None else None
         folder = Path(tempfile.mkdtemp(prefix="infa-simulator-"))
         self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._orgs = seeds.build(seeds.load(seed), folder, passwords)
         changes = {"job_seconds": job_seconds, "idle_timeout": idle_timeout}
         for org in self._orgs.values():
             org.change_settings({name: value for name, value in changes.items() if value is not None})
-        self._sites = Sites(self._orgs, host, port)
+        self._sites = Sites(self._orgs, host, port, context)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: int | None = None
         self._thread: threading.Thread | None = None
@@ -126,8 +137,10 @@ class Simulator:
 
     @property
     def connections(self) -> dict[str, Any]:
-        """A connection for each org, as ``infa_<org>``: conn_type, host, login, password."""
-        return views.connections(self._orgs)
+        """A connection for each org, as ``infa_<org>``: conn_type, host, login, password; with an authority
+        also extra.
+        """
+        return views.connections(self._orgs, self._ca_bundle)
 
     @property
     def runtime_environments(self) -> dict[str, str]:
@@ -233,3 +246,9 @@ class Simulator:
             return action()
 
         return asyncio.run_coroutine_threadsafe(settled(), loop).result()
+
+
+def _tls_context(certificate: str | Path, key: str | Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_infa.simulator import wire
@@ -66,8 +67,12 @@ def sessions(org: Org) -> dict[str, Any]:
     return org.sessions.counts() | {"locked": locked}
 
 
-def connections(orgs: Mapping[str, Org]) -> dict[str, Any]:
-    """Return a connection for each org, under the name that DAGs use."""
+def connections(orgs: Mapping[str, Org], ca_bundle: Path | None = None) -> dict[str, Any]:
+    """Return a connection for each org, under the name that DAGs use.
+
+    :param ca_bundle: what a client has to trust.
+    """
+    extra = {"extra": {"ca_bundle": str(ca_bundle)}} if ca_bundle else {}
     found = {}
     for key, org in orgs.items():
         user = next(iter(org.users.values()))
@@ -76,6 +81,7 @@ def connections(orgs: Mapping[str, Org]) -> dict[str, Any]:
             "host": org.login_url,
             "login": user.name,
             "password": user.password,
+            **extra,
         }
     return found
 

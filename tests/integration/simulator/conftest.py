@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,6 +181,37 @@ def serve() -> Iterator[Callable[..., Simulator]]:
     yield start
     for simulator in running:
         simulator.stop()
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Run the command line in a process of its own; return it, and what it wrote into its ready file."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> tuple[subprocess.Popen[str], Any]:
+        ready = tmp_path / "ready.json"
+        command = [
+            sys.executable,
+            "-m",
+            "airflow_provider_infa.simulator",
+            "--ready-file",
+            str(ready),
+            *arguments,
+        ]
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        processes.append(process)
+        for _ in range(200):
+            if ready.exists() or process.poll() is not None:
+                break
+            time.sleep(0.02)
+        return process, json.loads(ready.read_text()) if ready.exists() else None
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 @pytest.fixture

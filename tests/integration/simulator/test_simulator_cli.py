@@ -4,8 +4,6 @@ import ast
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,36 +13,6 @@ import requests
 
 from airflow_provider_infa import simulator
 from airflow_provider_infa.simulator.cli import main
-
-
-@pytest.fixture
-def launch(tmp_path):
-    processes = []
-
-    def start(*arguments):
-        ready = tmp_path / "ready.json"
-        command = [
-            sys.executable,
-            "-m",
-            "airflow_provider_infa.simulator",
-            "--ready-file",
-            str(ready),
-            *arguments,
-        ]
-        environment = {**os.environ, "TMPDIR": str(tmp_path)}
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-        processes.append(process)
-        for _ in range(200):
-            if ready.exists() or process.poll() is not None:
-                break
-            time.sleep(0.02)
-        return process, json.loads(ready.read_text()) if ready.exists() else None
-
-    yield start
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def test_life(launch, tmp_path):
