@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcError, IdmcJobFailedError
-from airflow_provider_infa.idmc.jobs import check_outcome, still_running, wait
+from airflow_provider_infa.idmc.jobs import NOT_CANCELLED, check_outcome, still_running, wait
 from airflow_provider_infa.idmc.models import Job, JobKind, JobState
 from airflow_provider_infa.triggers.jobs import InfaJobTrigger
 
@@ -174,7 +174,7 @@ def conclude(context: Context, hook: InfaHook, kind: JobKind, job_id: str, *, fa
 def say_not_cancelled(kind: JobKind, job_id: str | None) -> None:
     """Tell in ``on_kill`` what goes on without the task."""
     if job_id:
-        log.warning("The task was stopped, but IDMC has no call to cancel an %s: job %s goes on.", kind.value, job_id)
+        log.warning(NOT_CANCELLED, kind.value, job_id)
 
 
 def _show(job: Job, kind: JobKind, org: str, counts: dict[str, int]) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from itertools import islice
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_infa.idmc.answers import expect, optional
@@ -12,10 +16,13 @@ from airflow_provider_infa.idmc.errors import IdmcInputError
 from airflow_provider_infa.idmc.models import Asset, Reference
 from airflow_provider_infa.idmc.session import Session
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 #: Largest page of objects (Informatica's page "Objects").
 PAGE_SIZE = 200
+#: Pages that are fetched at the same time, once the first one has told how many there are.
+PAGES_AT_ONCE = 8
 #: Largest page of references (Informatica's page "Objects", dependencies).
 REFERENCES_PAGE_SIZE = 50
 
@@ -89,7 +96,8 @@ def list_objects(
     limit: int | None = None,
 ) -> Iterator[Asset]:
     """
-    Find assets, page by page. Assets that the user may not read are left out by IDMC without a word.
+    Find assets, page by page, several pages at a time. Assets that the user may not read are left out by IDMC without a
+    word. If the org changes meanwhile, so that some may be missing, the log says so.
 
     :param session: Session with the org.
     :param types: One type code or several. IDMC's filters know no "or", so each type is a listing of its own.
@@ -124,34 +132,69 @@ def list_objects(
 
 def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
     seen: set[str] = set()
-    skip = 0
-    first_count: int | None = None
-    while limit is None or len(seen) < limit:
-        size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(seen))
-        params = {"q": q} if q else {}
-        answer = expect(
-            session.get_json("/objects", params | {"limit": str(size), "skip": str(skip)}), dict, "the list of objects"
-        )
-        entries = optional(answer, "objects", list, "the list of objects") or []
-        count = optional(answer, "count", int, "the list of objects")
-        first_count = count if first_count is None else first_count
+    arrived = 0
+    counts: set[int | None] = set()
+    for entries, count in _fetch_pages(session, q, limit):
+        arrived += len(entries)
+        counts.add(count)
         for entry in entries:
             asset = Asset.from_wire(entry)
-            if asset.id not in seen and (limit is None or len(seen) < limit):
+            if asset.id not in seen:
                 seen.add(asset.id)
                 yield asset
-        skip += len(entries)
-        if not entries or (skip >= count if count is not None else len(entries) < size):
-            break
+                if len(seen) == limit:
+                    return
     # No order is documented and none can be asked for, so a change of the org between two pages shifts what they hold.
-    if limit is None and first_count is not None and not first_count == skip == len(seen):
+    counts.discard(None)
+    if counts and counts | {len(seen)} != {arrived}:
         log.warning(
-            "The org changed while it was listed: %d objects were announced, %d arrived, %d of them different. "
+            "The org changed while it was listed: %s objects were announced, %d arrived, %d of them different. "
             "Some may be missing; list again to be sure.",
-            first_count,
-            skip,
+            " or ".join(map(str, sorted(filter(None, counts)))) or "no",
+            arrived,
             len(seen),
         )
+
+
+def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[list[Any], int | None]]:
+    """Pages in order, each with the number of all objects as IDMC told it with that page."""
+
+    def fetch(skip: int, size: int) -> tuple[list[Any], int | None]:
+        params = {"limit": str(size), "skip": str(skip)}
+        answer = expect(session.get_json("/objects", {"q": q} | params if q else params), dict, "the list of objects")
+        entries = optional(answer, "objects", list, "the list of objects") or []
+        return entries, optional(answer, "count", int, "the list of objects")
+
+    size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
+    entries, count = fetch(0, size)
+    yield entries, count
+    # As many as came: were IDMC's largest page ever smaller than what was asked for, nothing would be left out.
+    skip = step = len(entries)
+    end = min(count or 0, limit or count or 0)
+    if 0 < skip < end:
+        pages = ((start, step if limit is None else min(step, end - start)) for start in range(skip, end, step))
+        for entries, count in _ahead(fetch, pages):
+            yield entries, count
+            skip += len(entries)
+    # Where IDMC told no number, or the org has grown meanwhile, what is left comes one page after the other.
+    while entries and (len(entries) >= step if count is None else skip < count):
+        entries, count = fetch(skip, size)
+        yield entries, count
+        skip += len(entries)
+
+
+def _ahead(fetch: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
+    """Results in the order of the calls, of which several run at the same time and few wait to be taken."""
+    threads = ThreadPoolExecutor(PAGES_AT_ONCE, thread_name_prefix="infa-pages")
+    left = iter(calls)
+    ahead = deque(threads.submit(fetch, *call) for call in islice(left, 2 * PAGES_AT_ONCE))
+    try:
+        while ahead:
+            yield ahead.popleft().result()
+            ahead.extend(threads.submit(fetch, *call) for call in islice(left, 1))
+    finally:
+        # Whoever stops early does not wait for pages that are still on their way.
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def references(session: Session, id: str, ref_type: str = "uses") -> Iterator[Reference]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_provider_infa.idmc import errors
+from airflow_provider_infa.idmc.ceiling import Ceiling
 from airflow_provider_infa.idmc.login import Login, send_login, send_logout
 from airflow_provider_infa.idmc.policy import Kind, Step, next_step
 from airflow_provider_infa.idmc.redaction import Redactor
@@ -78,7 +79,8 @@ class Session:
 
     :param settings: Where to log in, as whom, and how patiently.
     :param on_secret: Called with every session id before its first use, so that logs can mask it.
-    :param connections: Connections to keep open; as many calls can run at the same time without waiting.
+    :param connections: Calls that run at the same time at most, and connections to keep open for them; see
+        :class:`~airflow_provider_infa.idmc.ceiling.Ceiling`.
     :param sleep: Waits so many seconds; tests pass their own.
     :param clock: Seconds on a clock that never jumps; tests pass their own.
     """
@@ -97,9 +99,10 @@ class Session:
         self._sleep = sleep
         self._clock = clock
         self._transport = Transport(settings, connections)
+        self._ceiling = Ceiling(connections)
         self._lock = threading.RLock()
         self._login: Login | None = None
-        self._refused: errors.IdmcAuthenticationError | None = None
+        self._refused: errors.IdmcError | None = None
         #: Logins in a row whose sessions never got a call through.
         self._useless_logins = 0
         self._closed = False
@@ -111,19 +114,25 @@ class Session:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the login was refused or led to the wrong org, so that every further call fails without asking."""
+        return self._refused is not None
+
     def login(self) -> Login:
         """
         Log in, unless that is done already.
 
         :raises IdmcAuthenticationError: If IDMC refuses the user; every further call then fails the same way
             without asking again.
+        :raises IdmcWrongOrgError: If the login leads to another org than it should; likewise.
         """
         with self._lock:
             if self._closed:
                 raise errors.IdmcInputError("The session is closed; make another one.")
             if self._refused is not None:
                 refused = self._refused
-                raise errors.IdmcAuthenticationError(
+                raise type(refused)(
                     str(refused), status=refused.status, code=refused.code, request_id=refused.request_id
                 )
             if self._login is None:
@@ -250,6 +259,10 @@ class Session:
         renewals = 0
 
         def attempt() -> T:
+            with self._ceiling.slot():
+                return exchange()
+
+        def exchange() -> T:
             nonlocal used
             used = self.login()
             data, headers = body() if body else (None, {})
@@ -306,10 +319,11 @@ class Session:
         expected = self.settings.expected_org
         if expected and expected not in (login.org_name, login.org_id):
             send_logout(self._transport, self.settings, login.session_id)
-            raise errors.IdmcWrongOrgError(
+            self._refused = errors.IdmcWrongOrgError(
                 f"The login of {login.user!r} leads to org {login.org_name!r} ({login.org_id}), but the connection "
                 f"expects {expected!r}. Nothing else was sent. Correct the user or the expected organization."
             )
+            raise self._refused
         log.info("Logged in to org %s as %s.", login.org_name, login.user)
         return login
 

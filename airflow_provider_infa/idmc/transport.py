@@ -22,6 +22,7 @@ from airflow_provider_infa import __version__
 from airflow_provider_infa.idmc.answers import ErrorBody, first_words, read_error, retry_after
 from airflow_provider_infa.idmc.errors import IdmcError, IdmcPackageError, IdmcSettingsError
 from airflow_provider_infa.idmc.policy import Failure, judge
+from airflow_provider_infa.idmc.progress import Progress
 from airflow_provider_infa.idmc.settings import Settings
 
 if TYPE_CHECKING:
@@ -245,6 +246,10 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
             looks_like_page = not text or text.lstrip()[:1] in ("<", "{")
             check(response, text, readable=not looks_like_page)
             raise Trouble(Failure.SERVER_ERROR, "the package is no ZIP file", text=text, final=IdmcPackageError)
+        length = response.headers.get("Content-Length", "")
+        encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+        announced = int(length) if length.isdigit() and not encoded else None
+        progress = Progress(f"Download of {target.name}", announced)
         digest, size = hashlib.sha256(head), len(head)
         with target.open("wb") as file:
             file.write(head)
@@ -252,9 +257,8 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
                 file.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
-        announced = response.headers.get("Content-Length", "")
-        encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-        if announced.isdigit() and not encoded and int(announced) != size:
+                progress.at(size)
+        if announced not in (None, size):
             raise Trouble(Failure.LOST, f"the package was cut off: {size} of {announced} bytes arrived")
         if not zipfile.is_zipfile(target):
             raise Trouble(
@@ -282,10 +286,12 @@ def multipart(field: str, filename: str, file: BinaryIO) -> tuple[Any, dict[str,
     :param filename: File name of the part.
     :param file: Source of its bytes, positioned at the start.
     """
-    from requests_toolbelt import MultipartEncoder
+    from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
     encoder = MultipartEncoder(fields={field: (filename, file, "application/zip")})
-    return encoder, {"Content-Type": encoder.content_type}
+    progress = Progress(f"Upload of {filename}", encoder.len)
+    body = MultipartEncoderMonitor(encoder, lambda monitor: progress.at(monitor.bytes_read))
+    return body, {"Content-Type": body.content_type}
 
 
 def _new_session(connections: int) -> requests.Session:

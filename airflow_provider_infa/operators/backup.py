@@ -18,6 +18,7 @@ from airflow_provider_infa.idmc.models import Job, JobKind, same_type
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.recheck import check_target
+from airflow_provider_infa.operators.exports import export
 from airflow_provider_infa.operators.jobs import InfaJobOperator
 from airflow_provider_infa.operators.publish import after_publish_job, check_published, publish_all
 from airflow_provider_infa.storage import exists, join, local_copy, publish, read_text, temporary_file, write_text
@@ -76,9 +77,7 @@ class InfaBackupOperator(InfaJobOperator):
         if not ids:
             self.log.info("The import will overwrite nothing in org %s, so there is no backup.", hook.org_name)
             return None
-        job = hook.start_export(ids, name=f"{name}-backup", include_dependencies=False, include_tags=True)
-        self.log.info("Started export job %s of %d objects in org %s.", job.id, len(ids), hook.org_name)
-        return job.id
+        return export(context, hook, ids, name=f"{name}-backup", include_dependencies=False, include_tags=True)
 
     def finish(self, context: Context, hook: InfaHook, job_id: str) -> str:
         super().finish(context, hook, job_id)
@@ -220,18 +219,19 @@ class InfaRestoreOperator(InfaJobOperator):
         schedules = {row["path"]: row["schedule"] for row in rows if row["schedule"]}
         linked = hook.link_schedules(schedules)
         deadline = deadline_after(arguments.seconds(self.timeout, "timeout"), self.execution_timeout)
-        return self._publish(hook, [], deadline, job_id, linked)
+        return self._publish(context, hook, [], deadline, job_id, linked)
 
     def publish_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after waiting for a publish job."""
         with self._failing(), InfaHook(self.infa_conn_id) as hook:
             carried = after_publish_job(event)
             return self._publish(
-                hook, carried["jobs"], carried["deadline"], carried["restore_job_id"], carried["linked"]
+                context, hook, carried["jobs"], carried["deadline"], carried["restore_job_id"], carried["linked"]
             )
 
     def _publish(
         self,
+        context: Context,
         hook: InfaHook,
         jobs: Sequence[Sequence[str]],
         deadline: float,
@@ -241,6 +241,7 @@ class InfaRestoreOperator(InfaJobOperator):
         published = [row for row in read_backup(str(self.backup_uri))["objects"] if row["published"]]
         results = publish_all(
             self,
+            context,
             hook,
             published,
             jobs,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_infa import arguments
+from airflow_provider_infa.attaching import attach_or_start
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError
 from airflow_provider_infa.idmc.models import JobKind
@@ -19,12 +21,15 @@ from airflow_provider_infa.waiting import failing_for_good
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+log = logging.getLogger(__name__)
+
 
 class InfaExportOperator(InfaJobOperator):
     """
     Export objects into a package.
 
-    A retry starts another export; the worst that can come of it is a second package that nobody uses.
+    From Airflow 3.3 on, a retry goes on with the export that an earlier try started, unless that failed. Below, it
+    starts another one; the worst that can come of it is a second package that nobody uses.
 
     :param objects: Ids, rows as :class:`~airflow_provider_infa.operators.objects.InfaListObjectsOperator` returns them,
         or the URI that it returns.
@@ -83,14 +88,14 @@ class InfaExportOperator(InfaJobOperator):
                 len(ids),
                 RECOMMENDED_OBJECTS,
             )
-        job = hook.start_export(
+        return export(
+            context,
+            hook,
             ids,
             name=name,
             include_dependencies=arguments.flag(self.include_dependencies, "include_dependencies"),
             include_tags=arguments.flag(self.include_tags, "include_tags"),
         )
-        self.log.info("Started export job %s of %d objects in org %s.", job.id, len(ids), hook.org_name)
-        return job.id
 
 
 class InfaDownloadPackageOperator(BaseOperator):
@@ -130,6 +135,26 @@ class InfaDownloadPackageOperator(BaseOperator):
         context["ti"].xcom_push(key="sha256", value=download.sha256)
         context["ti"].xcom_push(key="size", value=download.size)
         return self.package_uri
+
+
+def export(context: Context, hook: InfaHook, ids: Sequence[str], *, name: str, **options: bool) -> str:
+    """
+    Start an export, or go on with the one that an earlier try of the task started.
+
+    :param context: Of the task.
+    :param hook: Hook of the org.
+    :param ids: Ids of the objects.
+    :param name: Name for the job.
+    :param options: As :func:`airflow_provider_infa.idmc.exports.start_export` takes them.
+    :return: Id of the job.
+    """
+
+    def start() -> str:
+        job = hook.start_export(ids, name=name, **options)
+        log.info("Started export job %s of %d objects in org %s.", job.id, len(ids), hook.org_name)
+        return job.id
+
+    return attach_or_start(context, hook, JobKind.EXPORT, [list(ids), options], start)
 
 
 def _ids(hook: InfaHook, objects: list[dict[str, Any] | str]) -> list[str]:

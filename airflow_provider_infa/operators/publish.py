@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_infa import arguments
+from airflow_provider_infa.attaching import attach_or_start
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError
 from airflow_provider_infa.idmc.models import JobKind, JobState, ObjectResult
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 def publish_all(
     operator: BaseOperator,
+    context: Context,
     hook: InfaHook,
     objects: Sequence[Mapping[str, Any]],
     jobs: Sequence[Sequence[str]],
@@ -40,6 +43,7 @@ def publish_all(
     Publish objects, one call after the other; or, if deferrable, leave the worker while one runs.
 
     :param operator: The task.
+    :param context: Of the task.
     :param hook: Hook of the org.
     :param objects: Rows with ``path`` and ``type``.
     :param jobs: Kind and id of the jobs that were started before the deferral that the task comes back from.
@@ -52,15 +56,20 @@ def publish_all(
     """
     calls = batches(objects)
     started = [(JobKind(kind), job_id) for kind, job_id in jobs]
-    for kind, paths in calls[len(started) :]:
+
+    def start(kind: JobKind, paths: Sequence[str]) -> str:
         job = hook.start_publish(kind, paths)
         operator.log.info("Publish job %s of %d assets in org %s is %s.", job.id, len(paths), hook.org_name, job.word)
-        started.append((kind, job.id))
+        return job.id
+
+    for kind, paths in calls[len(started) :]:
+        job_id = attach_or_start(context, hook, kind, paths, partial(start, kind, paths))
+        started.append((kind, job_id))
         wait_for_job(
             operator,
             hook,
             kind,
-            job.id,
+            job_id,
             poll_interval=poll_interval,
             deadline=deadline,
             deferrable=deferrable,
@@ -118,8 +127,8 @@ class InfaPublishOperator(BaseOperator):
     Publish taskflows and Application Integration assets: service connectors, connections, processes, guides.
 
     What others are built on goes first, taskflows go last and in calls of their own, at most 199 assets a call, and
-    each call waits for the one before it. A retry publishes all of it again, which changes nothing where it is
-    published.
+    each call waits for the one before it. A retry publishes again, which changes nothing where it is published; from
+    Airflow 3.3 on it goes on with what an earlier try started, unless that failed.
 
     :param objects: Rows with ``path`` and ``type``, all of types that can be published.
     :param plan: Instead of ``objects``, the plan of the import: what that brings and can be published.
@@ -173,7 +182,14 @@ class InfaPublishOperator(BaseOperator):
         if not objects:
             self.log.info("There is nothing to publish.")
         results = publish_all(
-            self, hook, objects, jobs, poll_interval=poll_interval, deadline=deadline, deferrable=self.deferrable
+            self,
+            context,
+            hook,
+            objects,
+            jobs,
+            poll_interval=poll_interval,
+            deadline=deadline,
+            deferrable=self.deferrable,
         )
         rows = [{"path": r.path, "type": r.type, "state": r.word, "message": r.message} for r in results]
         context["ti"].xcom_push(key="assets", value=rows)

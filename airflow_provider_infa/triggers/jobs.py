@@ -11,14 +11,20 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_infa.arguments import seconds
 from airflow_provider_infa.hooks.connection import settings_of
-from airflow_provider_infa.idmc.errors import IdmcError
+from airflow_provider_infa.idmc.errors import IdmcAuthenticationError, IdmcError
+from airflow_provider_infa.idmc.jobs import NOT_CANCELLED
 from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.policy import growing_delay, next_poll
 from airflow_provider_infa.triggers.poller import Poller
 
 #: Seconds for the last look at a job after the deadline.
 LAST_LOOK = 1.0
+#: A trigger begins with the pause that comes after so many looks, about two seconds. The task has looked a moment ago,
+#: and a task that goes on before the scheduler has noticed the end of its process is taken for a lost one and run
+#: again (``process_executor_events`` of Airflow 3.3.2).
+LOOKS_BEFORE = 3
 #: Seconds for fetching a connection in the way that can hang.
 CONNECTION_TIMEOUT = 30.0
 
@@ -84,18 +90,33 @@ class InfaJobTrigger(BaseTrigger):
             self.log.exception("Waiting for %s job %s failed.", self.kind, self.job_id)
             yield TriggerEvent(self._event("error", message=f"{type(error).__name__}: {error}"))
 
+    async def on_kill(self) -> None:
+        """Cancels nothing: IDMC has no call for it. Airflow calls this from 3.3 on, when a user stops the task."""
+        self.log.warning(NOT_CANCELLED, self.kind, self.job_id)
+
     async def _wait(self) -> dict[str, Any]:
-        poller = Poller.join(settings_of(await _connection(self.infa_conn_id)))
-        try:
-            return await self._poll(poller)
-        finally:
-            poller.leave()
+        seconds(self.poll_interval, "poll_interval")
+        settings = settings_of(await _connection(self.infa_conn_id))
+        while True:
+            poller = Poller.join(settings)
+            try:
+                return await self._poll(poller)
+            except IdmcAuthenticationError:
+                # The password may have been changed in the connection as well, since the wait began.
+                now = settings_of(await _connection(self.infa_conn_id))
+                if now == settings:
+                    raise
+                settings = now
+            finally:
+                poller.leave()
 
     async def _poll(self, poller: Poller) -> dict[str, Any]:
         kind = JobKind(self.kind)
         state: str | None = None
-        looks = failures = 0
+        looks, failures = LOOKS_BEFORE, 0
+        delay = next_poll(looks, self.poll_interval)
         while True:
+            await asyncio.sleep(max(0.0, min(delay, self.deadline - time.time())))
             # A server that hangs must not hold the wait beyond its deadline. Past it, one look is due all the same:
             # the job may have ended while no triggerer was there to see it.
             patience = max(self.deadline - time.time(), LAST_LOOK)
@@ -117,10 +138,8 @@ class InfaJobTrigger(BaseTrigger):
                 state, failures = job.word, 0
                 looks += 1
                 delay = next_poll(looks, self.poll_interval)
-            left = self.deadline - time.time()
-            if left <= 0:
+            if time.time() >= self.deadline:
                 return self._event("timeout", state=state)
-            await asyncio.sleep(min(delay, left))
 
     def _event(self, status: str, *, state: str | None = None, message: str | None = None) -> dict[str, Any]:
         event = {"status": status, "job_id": self.job_id, "state": state, "message": message}

@@ -6,13 +6,17 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import get_job
 from airflow_provider_infa.idmc.models import Job, JobKind
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.settings import Settings
 
-#: Requests in flight for one connection, and the most threads that a server which hangs can hold.
-THREADS = 4
+#: Requests in flight for one connection at most, and the most threads that a server which hangs can hold.
+THREADS = 16
+#: Seconds for which a refused login is remembered after the last wait has left. Waits that start one after the other
+#: would otherwise try the same wrong password again and again, and ten tries lock the account.
+REMEMBER = 300.0
 
 _pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], Poller] = {}
 
@@ -33,6 +37,8 @@ class Poller:
         self._session = Session(replace(settings, retry_timeout=0.0), connections=THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="infa-poller")
         self._waits = 0
+        #: Until then, on the clock of the event loop, IDMC has asked not to be asked.
+        self._silence = 0.0
 
     @classmethod
     def join(cls, settings: Settings) -> Poller:
@@ -49,13 +55,27 @@ class Poller:
         Does not wait for that: it is called while a trigger is being cancelled, when nothing may be awaited.
         """
         self._waits -= 1
-        if self._waits == 0:
-            for key in [key for key, poller in _pollers.items() if poller is self]:
-                del _pollers[key]
+        if self._waits == 0 and self._session.is_refused:
+            asyncio.get_running_loop().call_later(REMEMBER, self._close)
+        elif self._waits == 0:
+            self._close()
+
+    def _close(self) -> None:
+        if self._waits > 0:
+            return  # another wait has come meanwhile, and closes when it leaves
+        for key in [key for key, poller in _pollers.items() if poller is self]:
+            del _pollers[key]
             self._threads.submit(self._session.close)
             self._threads.shutdown(wait=False)
 
     async def get_job(self, kind: JobKind, job_id: str) -> Job:
         """State of a job; see :func:`airflow_provider_infa.idmc.jobs.get_job`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, get_job, self._session, kind, job_id)
+        while (left := self._silence - loop.time()) > 0:
+            await asyncio.sleep(left)
+        try:
+            return await loop.run_in_executor(self._threads, get_job, self._session, kind, job_id)
+        except IdmcError as error:
+            # What one wait was told, all of the connection keep to.
+            self._silence = max(self._silence, loop.time() + (error.retry_after or 0.0))
+            raise

@@ -37,8 +37,14 @@ async def settled(sim, org: str = "test", **expected) -> dict:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left():
+async def nothing_left(monkeypatch):
+    """No test leaves a poller, once refused logins are forgotten."""
+    monkeypatch.setattr(poller, "REMEMBER", 0.5)
     yield
+    for _ in range(100):
+        if not poller._pollers:
+            break
+        await asyncio.sleep(0.01)
     assert poller._pollers == {}
 
 
