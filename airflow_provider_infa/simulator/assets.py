@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_infa.simulator import catalog, wire
+
+T = TypeVar("T")
+
+# So much is kept of what was made of the objects.
+_MOST_KEPT = 500
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class AssetStore:
         self._by_id: dict[str, Asset] = {}
         self._by_path: dict[tuple[str, str], Asset] = {}
         self._counter = 0
-        self._listing: list[Asset] | None = None
+        self._kept: dict[Hashable, Any] = {}
 
     def __iter__(self) -> Iterator[Asset]:
         return iter(self._by_id.values())
@@ -129,20 +134,30 @@ class AssetStore:
             asset = replace(asset, context_id=wire.context_id(self._prefix, kind, self._counter))
         self._by_id[asset.id] = asset
         self._by_path[(asset.path, asset.type.upper())] = asset
-        self._listing = None
+        self._kept.clear()
         return asset
 
     def remove(self, asset: Asset) -> None:
         """Take an object out of the org."""
         del self._by_id[asset.id]
         del self._by_path[(asset.path, asset.type.upper())]
-        self._listing = None
+        self._kept.clear()
 
     def listing(self) -> list[Asset]:
         """Return what the objects resource may list, by id: no order is documented, so none is useful."""
-        if self._listing is None:
-            self._listing = sorted((a for a in self if not a.is_system), key=lambda asset: asset.id)
-        return self._listing
+        return self.kept("listing", lambda: sorted((a for a in self if not a.is_system), key=lambda asset: asset.id))
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Make something of the objects, once: it is kept until one of them changes.
+
+        A client that lists 20,000 objects asks for 100 pages; none of them may cost as much as the whole.
+        """
+        if key not in self._kept:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
 
     def contents(self, container: Asset) -> list[Asset]:
         """Return everything inside a container, at any depth, without the container."""

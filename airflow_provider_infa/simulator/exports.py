@@ -48,7 +48,8 @@ async def start(request: web.Request) -> web.Response:
     job = org.jobs.add(Job("export", body.get("name") or jobs.default_name(), user))
     job.specification = body
     job.start_requests = 1
-    job.start(
+    org.jobs.start(
+        job,
         None if "never_end" in fate else org.settings.export_seconds,
         partial(export_job.run, org, roots=roots, with_tags=with_tags, fate=fate),
     )

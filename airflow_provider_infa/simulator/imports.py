@@ -92,7 +92,8 @@ async def start(request: web.Request) -> web.Response:
     specification = import_spec.fit(body.get("importSpecification", {}), job.contents, org.assets)
     fate = org.faults.strike_job(request.method, request.path)
     job.name, job.user, job.specification = body.get("name", job.name), user, body
-    job.start(
+    org.jobs.start(
+        job,
         None if "never_end" in fate else org.settings.import_seconds,
         partial(import_job.run, org, package=job.contents, specification=specification, fate=fate),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -51,17 +53,13 @@ class Job:
     effect: Effect | None = None
 
     def start(self, seconds: float | None, effect: Effect) -> None:
-        """Set the job running; it ends after so many seconds, or never for None."""
+        """Set the job running; it ends after so many seconds, or never for None. See :meth:`JobBook.start`."""
         self.started = wire.now()
         self.updated = wire.now()
         self.state, self.message = IN_PROGRESS, "In Progress"
         self.starts += 1
         self.effect = effect
         self.ended = None if seconds is None else self.started + timedelta(seconds=seconds)
-
-    def is_due(self, moment: datetime) -> bool:
-        """Tell whether the job runs and its time is over."""
-        return self.state == IN_PROGRESS and self.ended is not None and self.ended <= moment
 
     async def finish(self) -> None:
         """Do the job's work, once."""
@@ -100,6 +98,9 @@ class JobBook:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
+        # What runs, by its end: every request asks whether a job is over, and there may be thousands.
+        self._ends: list[tuple[datetime, int, Job]] = []
+        self._starts = itertools.count()
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs.values())
@@ -119,9 +120,19 @@ class JobBook:
             raise errors.not_found(f"The {kind} job {id_}")
         return job
 
-    def due(self, moment: datetime) -> list[Job]:
-        """Return the running jobs whose time is over, in the order in which they end."""
-        return sorted((job for job in self if job.is_due(moment)), key=lambda job: job.ended or moment)
+    def start(self, job: Job, seconds: float | None, effect: Effect) -> None:
+        """Set a job running; see :meth:`Job.start`."""
+        job.start(seconds, effect)
+        if job.ended is not None:
+            heapq.heappush(self._ends, (job.ended, next(self._starts), job))
+
+    def is_due(self, moment: datetime) -> bool:
+        """Tell whether the time of a running job is over."""
+        return bool(self._ends) and self._ends[0][0] <= moment
+
+    def take_due(self) -> Job:
+        """Return the job that ends first, for somebody to finish it now."""
+        return heapq.heappop(self._ends)[2]
 
 
 def default_name() -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
 from airflow_provider_infa.simulator import catalog, errors, paging, wire
-from airflow_provider_infa.simulator.assets import Asset, SourceControl
+from airflow_provider_infa.simulator.assets import Asset, AssetStore, SourceControl
 from airflow_provider_infa.simulator.gate import ORG
 from airflow_provider_infa.simulator.query import compile_query
 
@@ -28,12 +29,20 @@ async def list_objects(request: web.Request) -> web.Response:
     ignored, the page's own example has one (``max``).
     """
     skip, limit = paging.window(request, default=100, most=200)
-    found = request.app[ORG].assets.listing()
-    if "q" in request.query:
-        test = compile_query(request.query["q"])
-        found = [asset for asset in found if test(asset)]
-    page = found[skip : skip + limit]
-    return web.json_response({"count": len(found), "objects": [_row(asset) for asset in page]})
+    store, q = request.app[ORG].assets, request.query.get("q")
+
+    def page() -> bytes:
+        found = store.listing() if q is None else store.kept(("found", q), lambda: _found(store, q))
+        rows = [_row(asset) for asset in found[skip : skip + limit]]
+        return json.dumps({"count": len(found), "objects": rows}).encode()
+
+    body = store.kept(("page", q, skip, limit), page)
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+
+def _found(store: AssetStore, q: str) -> list[Asset]:
+    test = compile_query(q)
+    return [asset for asset in store.listing() if test(asset)]
 
 
 async def list_references(request: web.Request) -> web.Response:

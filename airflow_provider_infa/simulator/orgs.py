@@ -79,7 +79,7 @@ class Org:
         A job that has much to do is not waited for: it stays in progress, and goes on meanwhile.
         """
         if self._work is None or self._work.done():
-            if not self.jobs.due(wire.now()):
+            if not self.jobs.is_due(wire.now()):
                 return
             self._work = asyncio.create_task(self._finish_due())
         await asyncio.wait({self._work}, timeout=_PATIENCE)
@@ -91,11 +91,12 @@ class Org:
             await asyncio.wait({self._work})
 
     async def _finish_due(self) -> None:
-        while due := self.jobs.due(wire.now()):
+        while self.jobs.is_due(wire.now()):
+            job = self.jobs.take_due()
             try:
-                await due[0].finish()
+                await job.finish()
             except Exception:
-                logger.exception("%s job %s of org %s broke", due[0].kind, due[0].id, self.key)
+                logger.exception("%s job %s of org %s broke", job.kind, job.id, self.key)
 
     def change_settings(self, changes: Mapping[str, Any]) -> None:
         """Change switches; see :class:`Settings`."""

@@ -53,7 +53,8 @@ async def start(request: web.Request, *, kind: str) -> web.Response:
     job.paths = body["data"]["attributes"]["assetPaths"]
     job.specification, job.start_requests = body, 1
     org.jobs.add(job)
-    job.start(
+    org.jobs.start(
+        job,
         None if "never_end" in fate else org.settings.publish_seconds,
         partial(publish_job.run, org, fate=fate),
     )

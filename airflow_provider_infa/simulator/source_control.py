@@ -96,7 +96,7 @@ def _start(request: web.Request, kind: str, body: dict[str, Any], ids: list[str]
     job.ids, job.specification, job.start_requests = ids, body, 1
     org.jobs.add(job)
     seconds = None if "never_end" in fate else org.settings.source_control_seconds
-    job.start(seconds, partial(source_control_job.run, org, fate=fate))
+    org.jobs.start(job, seconds, partial(source_control_job.run, org, fate=fate))
     return web.json_response({"id": job.id, "status": {"state": jobs.NOT_STARTED, "message": "Not Started"}})
 
 

@@ -194,3 +194,22 @@ def test_a_job_with_much_to_do_is_not_waited_for(serve, caller, monkeypatch):
         if org.get(f"/export/{job}").json()["status"]["state"] == "SUCCESSFUL":
             break
     assert org.get(f"/export/{job}/package").ok
+
+
+def test_jobs_end_by_the_clock_whatever_started_first(serve, caller):
+    org = caller(serve({"orgs": {"one": {"assets": [{"path": "P/mt", "type": "MTT"}]}}}), "one")
+    id_ = org.id("P/mt", "MTT")
+    spans = (3600, 0.3, 0)
+    started = []
+    for seconds in spans:
+        org.simulator.change_settings("one", job_seconds=seconds)
+        started.append(org.export(id_))
+
+    def states():
+        return [org.get(f"/export/{job}").json()["status"]["state"] for job in started]
+
+    assert states()[::2] == ["IN_PROGRESS", "SUCCESSFUL"]
+    time.sleep(0.4)
+    assert states() == ["IN_PROGRESS", "SUCCESSFUL", "SUCCESSFUL"]
+    org.simulator.add_fault("one", {"kind": "never_end", "method": "POST"})
+    assert org.get(f"/export/{org.export(id_)}").json()["status"]["state"] == "IN_PROGRESS"

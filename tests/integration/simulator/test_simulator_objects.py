@@ -242,3 +242,28 @@ def test_references_of_nothing(reader, v3_error):
 def test_ids_differ_between_orgs(dev, test_org):
     for path, type_ in (("Sales/m_orders", "DTEMPLATE"), ("sf_crm", "Connection"), ("Sales", "Project")):
         assert dev.id(path, type_) != test_org.id(path, type_)
+
+
+def test_what_changed_is_told_at_once(dev):
+    def tags():
+        rows = {row["path"]: row["tags"] for row in dev.list("type=='MTT' and location=='Sales'")}
+        return rows.get("Sales/mt_orders")
+
+    before = tags()
+    assert tags() == before
+    dev.simulator.edit_asset("dev", "Sales/mt_orders", "MTT", tags=["changed"])
+    assert tags() == ["changed"] != before
+    dev.simulator.remove_asset("dev", "Sales/mt_orders", "MTT")
+    assert tags() is None
+
+
+def test_pages_of_one_listing_do_not_mix_with_those_of_another(serve, caller):
+    generated = {"path": "P/mt_{n}", "type": "MTT", "count": 30}
+    assets = [{"generate": generated}, {"generate": generated | {"type": "DSS", "tags": ["x"]}}]
+    org = caller(serve({"orgs": {"one": {"assets": assets}}}), "one")
+    for q, count in (("type=='MTT'", 30), ("tag=='x'", 30), (None, 62), ("type=='MTT'", 30)):
+        query = {"q": q} if q else {}
+        pages = [org.get("/objects", params={"limit": 20, "skip": skip} | query).json() for skip in range(0, 80, 20)]
+        rows = [row["id"] for page in pages for row in page["objects"]]
+        assert [page["count"] for page in pages] == [count] * 4
+        assert len(set(rows)) == len(rows) == count
