@@ -731,6 +731,31 @@ def test_certificates_are_checked_as_the_settings_say(
     assert [r.verify for r in wire.request_history] == [True, False, "/etc/ssl/own.pem"]
 
 
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_are_checked_as_the_environment_says(
+    wire: Mocker, clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for each in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, "/etc/ssl/everybody.pem")
+    for verify in (True, False, "/etc/ssl/own.pem"):
+        new_session(clock, verify=verify).login()
+    assert [r.verify for r in wire.request_history] == ["/etc/ssl/everybody.pem", False, "/etc/ssl/own.pem"]
+
+
+def test_proxies_of_the_environment_are_used(clock: Clock, idmc: TinyIdmc, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing listens on that port: only the proxy can answer.
+    monkeypatch.setenv("HTTP_PROXY", idmc.server.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with new_session(clock, "http://idmc.localhost:9") as session:
+        session.get_json("/things")
+    login, call, logout = idmc.server.requests
+    assert login.path.startswith("http://idmc.localhost:9/")
+    assert logout.path.startswith("http://idmc.localhost:9/")
+    # The API host that the login named is one that the environment excepts.
+    assert call.path == "/saas/public/core/v3/things"
+
+
 def test_ca_bundle_that_does_not_exist(clock: Clock) -> None:
     session = new_session(clock, "https://localhost:9", verify="/nowhere/own.pem")
     with pytest.raises(errors.IdmcSettingsError, match=r"/nowhere/own\.pem"):
