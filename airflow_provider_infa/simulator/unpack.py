@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -18,6 +21,9 @@ from airflow_provider_infa.simulator.package import CHECKSUMS, CONTENTS, MANIFES
 _CHUNK = 1 << 20
 # The simulator reads only small files into memory; a larger main file is no package of ours or of IDMC.
 _LARGEST = 64 << 20
+# Inflating and hashing leave the interpreter's lock to others.
+_THREADS = 4
+_OBJECTS = ("Explore/", "SYS/")
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,16 @@ class Package:
     checksum_valid: bool
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file of a package: its hash, and what an object's file holds, or why that cannot be told."""
+
+    name: str
+    sha256: str
+    content: Content | None = None
+    problem: str | None = None
+
+
 def read_package(file: Path, *, relax: bool) -> Package:
     """Read an uploaded package.
 
@@ -80,7 +96,9 @@ def _read(archive: zipfile.ZipFile, *, relax: bool) -> Package:
     for name in (MANIFEST, CHECKSUMS):
         if name not in names:
             raise errors.bad_package(f"{name} is missing")
-    wrong = _wrong_checksums(archive, names)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        files = list(threads.map(partial(_examine, archive), names))
+    wrong = _wrong_checksums(archive, files)
     if wrong and not relax:
         raise errors.bad_checksum(wrong)
     if frozen := [name for name in wrong if name.endswith(".DTEMPLATE.zip")]:
@@ -93,9 +111,9 @@ def _read(archive: zipfile.ZipFile, *, relax: bool) -> Package:
         raise errors.bad_package(f"{MANIFEST} cannot be read: {error}") from None
     listed = set(by_entry.values())
     objects: dict[str, PackagedObject] = {}
-    for name in names:
-        if name.startswith(("Explore/", "SYS/")):
-            found = _read_object(archive, name, by_entry.get(name))
+    for file in files:
+        if file.name.startswith(_OBJECTS):
+            found = _object(file, by_entry.get(file.name))
             # A file that the manifest does not list is no part of the import.
             if found.guid in listed:
                 objects[found.guid] = found
@@ -114,7 +132,7 @@ def _check_names(archive: zipfile.ZipFile, names: list[str]) -> None:
         raise errors.bad_package("it is encrypted")
 
 
-def _wrong_checksums(archive: zipfile.ZipFile, names: list[str]) -> list[str]:
+def _wrong_checksums(archive: zipfile.ZipFile, files: list[_File]) -> list[str]:
     """Return the files whose hash is wrong or missing, and the hashes whose file is missing.
 
     Keys that are bare ids belong to the system project and folder, which have no file (captured in infapy
@@ -124,17 +142,35 @@ def _wrong_checksums(archive: zipfile.ZipFile, names: list[str]) -> list[str]:
         known = properties.load(archive.read(CHECKSUMS))
     except ValueError as error:
         raise errors.bad_package(f"{CHECKSUMS} cannot be read: {error}") from None
-    covered = [n for n in names if n != CHECKSUMS and not (n.startswith(CONTENTS) and "/" not in n)]
-    wrong = [name for name in covered if known.get(name) != _hash(archive, name)]
-    return wrong + [key for key in known if key not in names and not wire.is_id(key)]
+    found = {file.name: file.sha256 for file in files}
+    wrong = [
+        name
+        for name, sha256 in found.items()
+        if name != CHECKSUMS and not (name.startswith(CONTENTS) and "/" not in name) and known.get(name) != sha256
+    ]
+    return wrong + [key for key in known if key not in found and not wire.is_id(key)]
 
 
-def _hash(archive: zipfile.ZipFile, name: str) -> str:
+def _examine(archive: zipfile.ZipFile, name: str) -> _File:
+    """Read a file of a package, once: a large one goes to disk meanwhile, because the directory of an inner
+    ZIP is at its end, and going back in a compressed file means to inflate it again.
+    """
     digest = hashlib.sha256()
-    with archive.open(name) as entry:
-        while chunk := entry.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest().upper()
+    with tempfile.SpooledTemporaryFile(max_size=_CHUNK) as spool:
+        with archive.open(name) as entry:
+            while chunk := entry.read(_CHUNK):
+                digest.update(chunk)
+                spool.write(chunk)
+        sha256, size = digest.hexdigest().upper(), spool.tell()
+        if not name.startswith(_OBJECTS):
+            return _File(name, sha256)
+        spool.seek(0)
+        try:
+            return _File(name, sha256, _content(spool, size, name))
+        except (
+            ValueError, KeyError, TypeError, AttributeError, StopIteration, zipfile.BadZipFile, zlib.error
+        ) as error:  # fmt: skip
+            return _File(name, sha256, problem=str(error))
 
 
 def _entry_of(row: Mapping[str, Any]) -> str:
@@ -144,27 +180,29 @@ def _entry_of(row: Mapping[str, Any]) -> str:
     return f"{row['path']}/{row['objectName']}.{type_}.{ending}".lstrip("/")
 
 
-def _read_object(archive: zipfile.ZipFile, name: str, listed_guid: str | None) -> PackagedObject:
-    """Read an object from its own file: what the manifest tells about it has no effect (recorded in client
-    code).
-    """
+def _object(file: _File, listed_guid: str | None) -> PackagedObject:
+    """Return the object of a file: what the manifest tells about it has no effect (recorded in client code)."""
+    stem, type_, _ = _parts(file.name)
+    if type_ not in catalog.CONTAINERS | catalog.SYSTEM and type_ != type_.upper():
+        raise errors.bad_package(f"{file.name} is of no known type")
+    if file.content is None:
+        raise errors.bad_package(f"{file.name} cannot be read: {file.problem}")
+    guid = file.content.guid or listed_guid
+    if guid is None:
+        raise errors.bad_package(f"{file.name} has no id")
+    folder = stem.partition("/")[2].rpartition("/")[0]
+    return PackagedObject(guid, f"{folder}/{file.content.name}".lstrip("/"), type_, file.content)
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """Split ``<path>.<type>.<ending>``."""
     stem, _, ending = name.rpartition(".")
     stem, _, type_ = stem.rpartition(".")
-    if type_ not in catalog.CONTAINERS | catalog.SYSTEM and type_ != type_.upper():
-        raise errors.bad_package(f"{name} is of no known type")
-    try:
-        with archive.open(name) as entry:
-            content = _content(entry, archive.getinfo(name).file_size, type_, ending)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, zipfile.BadZipFile) as error:
-        raise errors.bad_package(f"{name} cannot be read: {error}") from None
-    guid = content.guid or listed_guid
-    if guid is None:
-        raise errors.bad_package(f"{name} has no id")
-    folder = stem.partition("/")[2].rpartition("/")[0]
-    return PackagedObject(guid, f"{folder}/{content.name}".lstrip("/"), type_, content)
+    return stem, type_, ending
 
 
-def _content(entry: IO[bytes], size: int, type_: str, ending: str) -> Content:
+def _content(entry: IO[bytes], size: int, name: str) -> Content:
+    _, type_, ending = _parts(name)
     if ending == "zip":
         with zipfile.ZipFile(entry) as inner:
             sizes = {info.filename: info.file_size for info in inner.infolist()}
