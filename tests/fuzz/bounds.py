@@ -1,0 +1,89 @@
+"""How much is tried, and what every example has to keep to, however odd what it gets."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hypothesis import HealthCheck, settings
+
+#: ``INFA_FUZZ_EXAMPLES=10000`` tries so many packages and so many answers; else it is a few hundred in all.
+EXAMPLES = int(os.environ.get("INFA_FUZZ_EXAMPLES", "150"))
+#: CPU seconds of one example, threads included.
+CPU_SECONDS = 2.0
+#: What the process may grow by in one example, beside a multiple of what the example consists of: parsed JSON takes
+#: some forty times its text at worst.
+GROWTH = 48 << 20
+TIMES = 40
+#: Characters of an error or a line of the log: people have to read them.
+LONGEST_MESSAGE = 20_000
+
+
+def examples(share: float) -> settings:
+    """
+    Settings of a test, the same on every run and every machine.
+
+    :param share: Its part of all the packages, or of all the answers.
+    """
+    return settings(
+        max_examples=max(4, round(EXAMPLES * share)),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def peak() -> int:
+    """Most memory that this process ever had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextmanager
+def bounded(size: int = 0) -> Iterator[None]:
+    """Fail if what is done takes too long, or more memory than its input explains. :param size: Bytes of the input."""
+    memory, began = peak(), time.process_time()
+    yield
+    seconds = time.process_time() - began
+    assert seconds < CPU_SECONDS, f"{seconds:.1f} s of CPU for {size} bytes"
+    grown = peak() - memory
+    assert grown < GROWTH + TIMES * size, f"{grown >> 20} MiB for {size} bytes"
+
+
+class Lines(logging.Handler):
+    """Everything that is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """The lines that go to the log of a task, whichever library writes them."""
+    handler, root = Lines(), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield handler.lines
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def texts_of(error: BaseException) -> list[str]:
+    """All that an error, and what caused it, may show to somebody."""
+    texts = []
+    chain: BaseException | None = error
+    while chain is not None:
+        texts += [str(chain), repr(chain), repr(vars(chain))]
+        chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
+    return texts
