@@ -15,6 +15,9 @@ from airflow_provider_infa.idmc.errors import IdmcAnswerError
 
 T = TypeVar("T")
 
+#: Characters of a message, code or id of an error that are kept.
+LONGEST = 2_000
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 #: What to do about a code. Sources: Informatica's pages "Error object" and "Starting an import job", and for
 #: IDS_086 and V3API_007 the change notes of the open source iics-cli, which record calls to real orgs in 2026.
 _WRONG_LOGIN = (
@@ -30,6 +33,20 @@ HINTS = {
 }
 
 
+def load_json(text: str) -> Any:
+    """
+    Parse JSON, and take a text in it that is no Unicode for a fault: it could be neither sent on nor stored.
+
+    :param text: The JSON text.
+    :raises ValueError: If it is none.
+    :raises RecursionError: If it is nested too deeply.
+    """
+    data = json.loads(text)
+    if _SURROGATE.search(text):
+        json.dumps(data, ensure_ascii=False).encode()
+    return data
+
+
 @dataclass(frozen=True)
 class ErrorBody:
     """What an error answer says. :param code: IDMC's code. :param message: Its text. :param request_id: For support."""
@@ -37,6 +54,11 @@ class ErrorBody:
     code: str | None = None
     message: str | None = None
     request_id: str | None = None
+
+    def cleaned(self, redact: Callable[[str], str]) -> ErrorBody:
+        """The same without secrets, and of bearable length. :param redact: Takes secrets out of a text."""
+        parts = (self.code, self.message, self.request_id)
+        return ErrorBody(*(part and redact(part)[:LONGEST] for part in parts))
 
     def __str__(self) -> str:
         text = f"{self.code}: {self.message}" if self.code and self.message else self.code or self.message or ""
@@ -55,7 +77,7 @@ def read_error(text: str) -> ErrorBody | None:
     :return: None if the text is no such body.
     """
     try:
-        data = json.loads(text)
+        data = load_json(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict):
@@ -111,7 +133,15 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
     return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
 
 
-_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "a number", bool: "true or false"}
+_NAMES: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "nothing",
+}
 
 
 def expect(data: Any, kind: type[T], what: str) -> T:
@@ -124,9 +154,8 @@ def expect(data: Any, kind: type[T], what: str) -> T:
     :raises IdmcAnswerError: If it is of another kind.
     """
     if not isinstance(data, kind):
-        raise IdmcAnswerError(
-            f"{what} should be {_NAMES.get(kind, kind.__name__)} but is {first_words(repr(data), 80)}."
-        )
+        # What it is, not what it holds: that may be a session id.
+        raise IdmcAnswerError(f"{what} should be {_NAMES[kind]} but is {_NAMES.get(type(data), 'something else')}.")
     return data
 
 

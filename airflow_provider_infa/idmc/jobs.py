@@ -24,9 +24,10 @@ SHOWN = 20
 
 #: ``> OIE_008 ERROR <time> Object [/SYS/ora] of type [Connection] id [1B8w] is missing the following dependencies``,
 #: then the missing ones as ``[name//SYS]``. Seen in a comment of 2024-03-15 on Informatica's page "Starting an import
-#: job". Matched within one entry of the log, up to the next code.
-_MISSING = re.compile(r"Object \[(?P<object>[^\]]*)\] of type \[(?P<type>[^\]]*)\].*?dependencies(?P<names>.*)", re.S)
-_NAME = re.compile(r"\[([^\]/]+)//([^\]]*)\]")
+#: job". Matched within one entry of the log, up to the next code. Nothing reaches over a bracket, or a long log would
+#: take for ever.
+_OBJECT = re.compile(r"Object \[(?P<object>[^\[\]]*)\] of type \[(?P<type>[^\[\]]*)\]")
+_NAME = re.compile(r"\[([^\[\]/]+)//([^\[\]]*)\]")
 
 
 def get_job(session: Session, kind: JobKind, job_id: str, *, expand_objects: bool = False) -> Job:
@@ -148,9 +149,10 @@ def explain(log_text: str, org: str) -> list[str]:
     """
     lines: dict[str, None] = {}
     for entry in re.split(r"(?=\bOIE_\d{3}\b)", log_text):
-        if not entry.startswith("OIE_008") or not (match := _MISSING.search(entry)):
+        head, _, names = entry.partition("dependencies")
+        if not entry.startswith("OIE_008") or not (match := _OBJECT.search(head)):
             continue
-        for name, place in _NAME.findall(match["names"]):
+        for name, place in _NAME.findall(names):
             need = f"OIE_008: {match['type']} {match['object']} needs {name!r}, which org {org} does not have."
             if place == "SYS":
                 # A connection depends on its runtime environment; for anything else it may be either.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -105,8 +106,11 @@ def _read(answer: Any) -> Login | None:
         products = member(answer, "products", list, what)
         bases = [p["baseApiUrl"] for p in products if isinstance(p, dict) and isinstance(p.get("baseApiUrl"), str)]
         org_id = optional(user, "orgId", str, what) or ""
+        session_id = member(user, "sessionId", str, what)
+        if not re.fullmatch(r"[!-~]+", session_id):
+            return None  # no header could hold it
         return Login(
-            session_id=member(user, "sessionId", str, what),
+            session_id=session_id,
             api_base=bases[0].rstrip("/"),
             user=optional(user, "name", str, what) or "",
             org_id=org_id,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_infa.idmc.answers import expect, optional
-from airflow_provider_infa.idmc.errors import IdmcInputError
+from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcInputError
 from airflow_provider_infa.idmc.models import Asset, Reference
 from airflow_provider_infa.idmc.session import Session
 
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 #: Largest page of objects (Informatica's page "Objects").
 PAGE_SIZE = 200
+#: So many pages without anything new, one after the other, are no change of the org but a server that ignores where to
+#: start.
+STALE_PAGES = 20
 #: Pages that are fetched at the same time, once the first one has told how many there are.
 PAGES_AT_ONCE = 8
 #: Largest page of references (Informatica's page "Objects", dependencies).
@@ -134,9 +137,11 @@ def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
     seen: set[str] = set()
     arrived = 0
     counts: set[int | None] = set()
+    stale = 0
     for entries, count in _fetch_pages(session, q, limit):
         arrived += len(entries)
         counts.add(count)
+        before = len(seen)
         for entry in entries:
             asset = Asset.from_wire(entry)
             if asset.id not in seen:
@@ -144,6 +149,9 @@ def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
                 yield asset
                 if len(seen) == limit:
                     return
+        stale = 0 if len(seen) > before else stale + 1
+        if stale > STALE_PAGES:
+            raise IdmcAnswerError(f"The org answers with the same {len(seen)} objects again and again; {count} exist.")
     # No order is documented and none can be asked for, so a change of the org between two pages shifts what they hold.
     counts.discard(None)
     if counts and counts | {len(seen)} != {arrived}:
@@ -176,6 +184,8 @@ def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[
         for entries, count in _ahead(fetch, pages):
             yield entries, count
             skip += len(entries)
+            if not entries:
+                return
     # Where IDMC told no number, or the org has grown meanwhile, what is left comes one page after the other.
     while entries and (len(entries) >= step if count is None else skip < count):
         entries, count = fetch(skip, size)
@@ -210,10 +220,14 @@ def references(session: Session, id: str, ref_type: str = "uses") -> Iterator[Re
         raise IdmcInputError(f"ref_type must be 'uses' or 'usedBy', not {ref_type!r}.")
     path = f"/objects/{quote(id, safe='')}/references"
     skip = 0
+    last: list[Any] = []
     while True:
         params = {"refType": ref_type, "limit": str(REFERENCES_PAGE_SIZE), "skip": str(skip)}
         answer = expect(session.get_json(path, params), dict, "the list of references")
         entries = optional(answer, "references", list, "the list of references") or []
+        if entries and entries == last:
+            raise IdmcAnswerError(f"The org answers with the same references of {id} again and again.")
+        last = entries
         yield from map(Reference.from_wire, entries)
         skip += len(entries)
         # Informatica's page warns that count may be wrong for a while, so a full page always asks for another.

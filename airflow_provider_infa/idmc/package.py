@@ -8,7 +8,6 @@ published with jbrazda/icai-fault-alert-service (2021); the differences between 
 from __future__ import annotations
 
 import hashlib
-import json
 import lzma
 import re
 import struct
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from airflow_provider_infa.idmc.answers import expect, member, optional
+from airflow_provider_infa.idmc.answers import expect, load_json, member, optional
 from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcPackageError
 from airflow_provider_infa.idmc.models import full_path
 
@@ -123,7 +122,7 @@ def _read(
     """Job name, org id, org name and objects of a package whose content is what its checksums say."""
     try:
         with zipfile.ZipFile(file) as archive:
-            names = _safe_entries(archive)
+            names = _safe_entries(archive, path.stat().st_size)
             manifest = _manifest(archive, names)
             name, org_id, org_name = (
                 optional(manifest, key, str, MANIFEST) for key in ("name", "sourceOrgId", "sourceOrgName")
@@ -142,7 +141,8 @@ def _read(
         raise IdmcPackageError(f"Package {path.name} is damaged: {error}.") from None
 
 
-def _safe_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+def _safe_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The files of a package by name. :param size: Bytes of the package: what a ZIP says of itself may be a lie."""
     infos = archive.infolist()
     if len(infos) > MAX_ENTRIES:
         raise _Refused(f"it has {len(infos)} entries, more than {MAX_ENTRIES}")
@@ -157,6 +157,9 @@ def _safe_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise _Refused(f"the entry {name!r} is a symbolic link")
         if info.flag_bits & 1:
             raise _Refused(f"the entry {name!r} is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # Java's own ZIP reader knows no other. Those that Python knows unpack without any bound.
+            raise _Refused(f"the entry {name!r} is compressed in a way that export packages never are")
         if name in names:
             raise _Refused(f"the entry {name!r} occurs twice")
         unpacked += info.file_size
@@ -165,7 +168,15 @@ def _safe_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise _Refused(f"the entry {name!r} would unpack to {info.file_size} bytes: this looks like a bomb")
         if not info.is_dir():
             names[name] = info
+    if unpacked > SMALL and unpacked > MAX_RATIO * size:
+        raise _Refused(f"its {size} bytes would unpack to {unpacked}: this looks like a bomb")
     return names
+
+
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """A file of a package, of which no more is unpacked than the ZIP announces."""
+    with archive.open(info) as file:
+        return file.read(info.file_size)
 
 
 def _manifest(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> dict[str, Any]:
@@ -174,7 +185,7 @@ def _manifest(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> di
     if names[MANIFEST].file_size > MAX_MANIFEST:
         raise _Refused(f"its {MANIFEST} is larger than {MAX_MANIFEST} bytes")
     try:
-        data = json.loads(archive.read(names[MANIFEST]))
+        data = load_json(_content(archive, names[MANIFEST]).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise _Refused(f"its {MANIFEST} is no JSON: {error}") from None
     return expect(data, dict, MANIFEST)
@@ -204,7 +215,10 @@ def _checksums(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> d
         raise _Refused(f"it has no {CHECKSUMS}; IDMC takes no package without, not even with a relaxed checksum")
     if names[CHECKSUMS].file_size > MAX_MANIFEST:
         raise _Refused(f"its {CHECKSUMS} is larger than {MAX_MANIFEST} bytes")
-    raw = archive.read(names[CHECKSUMS])
+    raw = _content(archive, names[CHECKSUMS])
+    if re.search(rb"\\(\r|\n|\Z)", raw):
+        # java.util.Properties writes none, and reading many of them takes for ever.
+        raise _Refused(f"its {CHECKSUMS} has a continued line")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -145,12 +145,16 @@ def object_of(asset_path: str) -> tuple[str, str]:
     return (path, type) if path else (name, "")
 
 
-def _words(detail: Any) -> str:
-    """The texts in a status detail, whose shape no source tells."""
+def _words(detail: Any, depth: int = 20) -> str:
+    """The texts in a status detail, whose shape no source tells. :param depth: Levels to look into."""
+    if depth == 0:
+        return ""
     if isinstance(detail, Mapping):
         # A number says nothing without its name: {"SUCCESS": 3, "ERROR": 1}.
-        named = (f"{k}: {v}" if isinstance(v, int) else _words(v) for k, v in detail.items() if k != "itemDetail")
+        named = (
+            f"{k}: {v}" if isinstance(v, int) else _words(v, depth - 1) for k, v in detail.items() if k != "itemDetail"
+        )
         return "; ".join(filter(None, named))
     if isinstance(detail, list):
-        return "; ".join(filter(None, map(_words, detail)))
+        return "; ".join(filter(None, (_words(each, depth - 1) for each in detail)))
     return "" if detail is None else str(detail).strip()

@@ -222,7 +222,7 @@ class Session:
         :param path: Path below that of version 3.
         :param target: File to write. After an error it holds nothing of use.
         """
-        return self._call("GET", path, read_zip_into(target), stream=True, accept="application/zip")
+        return self._call("GET", path, read_zip_into(target), accept="application/zip")
 
     def upload(self, path: str, source: Path, *, field: str, params: Mapping[str, str] | None = None) -> Any:
         """
@@ -250,7 +250,6 @@ class Session:
         params: Mapping[str, str] | None = None,
         kind: Kind = Kind.REPEATABLE,
         body: Callable[[], tuple[Any, dict[str, str]]] | None = None,
-        stream: bool = False,
         read_timeout: float | None = None,
         api: Api = Api.V3,
         accept: str = "application/json",
@@ -274,7 +273,6 @@ class Session:
                 params=params,
                 headers=headers,
                 data=data,
-                stream=stream,
                 read_timeout=read_timeout,
             )
             used.accepted = True

@@ -8,9 +8,9 @@ every few seconds and must not pay for an HTTP library.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
+import re
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow_provider_infa import __version__
-from airflow_provider_infa.idmc.answers import ErrorBody, first_words, read_error, retry_after
-from airflow_provider_infa.idmc.errors import IdmcError, IdmcPackageError, IdmcSettingsError
+from airflow_provider_infa.idmc.answers import ErrorBody, first_words, load_json, read_error, retry_after
+from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError, IdmcPackageError, IdmcSettingsError
 from airflow_provider_infa.idmc.policy import Failure, judge
 from airflow_provider_infa.idmc.progress import Progress
 from airflow_provider_infa.idmc.settings import Settings
@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 CHUNK = 1 << 20
 #: So much of an unreadable answer is looked at.
 PAGE = 1 << 16
+#: Bytes of an answer or log beyond which it is given up: no page, job or log comes near that.
+MAX_ANSWER = 256 << 20
+#: The same for a package; see :data:`airflow_provider_infa.idmc.package.MAX_UNPACKED`.
+MAX_PACKAGE = 16 << 30
 
 
 class Trouble(Exception):
@@ -70,7 +74,8 @@ class Trouble(Exception):
 
     def error(self, redact: Callable[[str], str]) -> ErrorBody | None:
         """IDMC's error body, if there is one. :param redact: Takes secrets out of a text."""
-        return read_error(redact(self.text))
+        body = read_error(redact(self.text))
+        return body and body.cleaned(redact)
 
     def tell(self, redact: Callable[[str], str]) -> str:
         """What happened and what the server wrote, in one line. :param redact: Takes secrets out of a text."""
@@ -114,7 +119,6 @@ class Transport:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         data: Any = None,
-        stream: bool = False,
         read_timeout: float | None = None,
     ) -> T:
         """
@@ -122,7 +126,6 @@ class Transport:
 
         :param read: Turns the answer into the result, or raises :class:`Trouble`.
         :param params: Query; blanks become ``%20``, as ``+`` is a plus sign to strict servers.
-        :param stream: Leave the body to ``read``.
         :param read_timeout: Seconds without a byte, if not those of the settings.
         :raises Trouble: If there is no good answer.
         :raises IdmcSettingsError: If the server's certificate can't be trusted.
@@ -139,7 +142,7 @@ class Transport:
                 url,
                 headers=dict(headers or {}),
                 data=data,
-                stream=stream,
+                stream=True,  # the body is read by `read`, which knows how much of it can be meant
                 timeout=timeout,
                 verify=self._verify,
                 proxies=self._proxies_for(url),
@@ -218,7 +221,8 @@ def check(response: requests.Response, text: str, *, readable: bool) -> None:
     what = f"HTTP {response.status_code}"
     if 300 <= status < 400:
         # Nothing is shown of it, as such a page only repeats the address, which can hold anything.
-        target = urlsplit(response.headers.get("Location", "")).netloc.rpartition("@")[2] or "another place"
+        location = re.match(r"https?://(?:[^/?#@]*@)?([\w.:\[\]-]{1,200})", response.headers.get("Location", ""))
+        target = location[1] if location else "another place"
         text = ""
         what += f" redirects to {target}, which is not followed with a session or password"
     elif not error and status < 300:
@@ -230,11 +234,11 @@ def check(response: requests.Response, text: str, *, readable: bool) -> None:
 
 def read_json(response: requests.Response) -> Any:
     """Read an answer that has to be JSON; an empty one (HTTP 204) is None."""
-    text = response.content.decode("utf-8", "replace")
+    text = _text(response)
     if response.status_code == 204 and not text:
         return None
     try:
-        data, readable = json.loads(text), True
+        data, readable = load_json(text), True
     except (ValueError, RecursionError):
         data, readable = None, False
     check(response, text, readable=readable)
@@ -243,10 +247,19 @@ def read_json(response: requests.Response) -> Any:
 
 def read_text(response: requests.Response) -> str:
     """Read an answer that has to be plain text: a job log. An HTML page is none."""
-    text = response.content.decode("utf-8", "replace")
+    text = _text(response)
     is_page = "text/html" in response.headers.get("Content-Type", "") or text.lstrip()[:1] == "<"
     check(response, text, readable=not is_page)
     return text
+
+
+def _text(response: requests.Response) -> str:
+    body = bytearray()
+    for chunk in response.iter_content(CHUNK):
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise Trouble(Failure.SERVER_ERROR, f"the answer is larger than {MAX_ANSWER} bytes", final=IdmcAnswerError)
+    return body.decode("utf-8", "replace")
 
 
 def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
@@ -266,7 +279,7 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
             raise Trouble(Failure.SERVER_ERROR, "the package is no ZIP file", text=text, final=IdmcPackageError)
         length = response.headers.get("Content-Length", "")
         encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-        announced = int(length) if length.isdigit() and not encoded else None
+        announced = int(length) if re.fullmatch(r"[0-9]{1,18}", length) and not encoded else None
         progress = Progress(f"Download of {target.name}", announced)
         digest, size = hashlib.sha256(head), len(head)
         with target.open("wb") as file:
@@ -276,6 +289,9 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
                 digest.update(chunk)
                 size += len(chunk)
                 progress.at(size)
+                if size > MAX_PACKAGE:
+                    what = f"the package is larger than {MAX_PACKAGE} bytes"
+                    raise Trouble(Failure.SERVER_ERROR, what, final=IdmcPackageError)
         if announced not in (None, size):
             raise Trouble(Failure.LOST, f"the package was cut off: {size} of {announced} bytes arrived")
         if not zipfile.is_zipfile(target):
@@ -318,7 +334,11 @@ def _new_session(connections: int) -> requests.Session:
     import requests
     from requests.adapters import HTTPAdapter
 
-    session = requests.Session()
+    class Http(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:
+            """Redirects are not even looked at: requests would fail on an address that is none."""
+
+    session = Http()
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)

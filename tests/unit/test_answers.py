@@ -181,7 +181,7 @@ def test_no_header_makes_retry_after_fail(value: str) -> None:
 
 def test_expect() -> None:
     assert expect({"a": 1}, dict, "it") == {"a": 1}
-    with pytest.raises(IdmcAnswerError, match="the list should be a list but is 3"):
+    with pytest.raises(IdmcAnswerError, match="the list should be a list but is a whole number"):
         expect(3, list, "the list")
 
 
@@ -192,5 +192,5 @@ def test_member_and_optional() -> None:
     assert optional(data, "absent", str, "the answer") is None
     with pytest.raises(IdmcAnswerError, match="'n' of the answer"):
         member(data, "n", str, "the answer")
-    with pytest.raises(IdmcAnswerError, match="'a' of the answer should be a number but is 'x'"):
+    with pytest.raises(IdmcAnswerError, match="'a' of the answer should be a whole number but is a text"):
         optional(data, "a", int, "the answer")
