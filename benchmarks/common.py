@@ -47,19 +47,26 @@ class Server:
         """Seconds of CPU that the server has used so far."""
         return cpu_seconds(self.pid)
 
+    def peak_mib(self) -> float:
+        """The most memory that the server has had so far."""
+        return rss_mib(peak=True, pid=self.pid)
+
 
 @contextmanager
-def serving(seed: Mapping[str, Any], *options: str) -> Iterator[Server]:
+def serving(
+    seed: Mapping[str, Any], *options: str, module: str = "airflow_provider_infa.simulator"
+) -> Iterator[Server]:
     """
     Run a simulator.
 
     :param seed: What its orgs hold.
     :param options: Further options of ``infa-simulator``.
+    :param module: What to run, if not the simulator as it is.
     """
     with tempfile.TemporaryDirectory(prefix="infa-benchmark-") as folder:
         seed_file, ready_file = Path(folder) / "seed.yaml", Path(folder) / "ready.json"
         seed_file.write_text(json.dumps(seed))  # JSON is YAML
-        command = [sys.executable, "-m", "airflow_provider_infa.simulator", "--seed", str(seed_file)]
+        command = [sys.executable, "-m", module, "--seed", str(seed_file)]
         command += ["--ready-file", str(ready_file), *options]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command
         try:
@@ -115,14 +122,15 @@ def in_own_process(module: str, *arguments: str) -> dict[str, Any]:
     return figures
 
 
-def rss_mib(*, peak: bool = False) -> float:
+def rss_mib(*, peak: bool = False, pid: int | str = "self") -> float:
     """
-    Resident memory of this process in MiB, from Linux: the peak that ``getrusage`` tells includes the parent's.
+    Resident memory of a process in MiB, from Linux: the peak that ``getrusage`` tells includes the parent's.
 
     :param peak: The highest since the last :func:`reset_peak`, instead of the current one.
+    :param pid: The process, if not this one.
     """
     name = "VmHWM:" if peak else "VmRSS:"
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) / 1024
 
 

@@ -55,13 +55,13 @@ async def upload(request: web.Request) -> web.Response:
     org = request.app[ORG]
     relax = query_flag(request, "relaxChecksum")
     job = ImportJob("import", jobs.default_name(), session().user)
-    job.package = org.folder / f"{job.id}.zip"
+    package = org.folder / f"{job.id}.zip"
     try:
-        job.package_sha256 = await uploads.receive(request, job.package)
-        job.contents = await asyncio.to_thread(read_package, job.package, relax=relax)
-    except errors.ApiError:
-        job.package.unlink(missing_ok=True)
-        raise
+        job.package_sha256 = await uploads.receive(request, package)
+        job.contents = await asyncio.to_thread(read_package, package, relax=relax)
+    finally:
+        # What it holds is known now, and nobody can fetch it again.
+        package.unlink(missing_ok=True)
     job.source_org_id = job.contents.source_org_id
     job.checksum_valid = job.contents.checksum_valid
     org.jobs.add(job)
