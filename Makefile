@@ -11,7 +11,7 @@ RUN = .venv/$(AIRFLOW)/bin/python
 # Nothing is written beside the sources: a checkout stays clean.
 export PYTHONPYCACHEPREFIX = $(CURDIR)/.venv/pycache
 
-.PHONY: demo ui test test-slow test-matrix lint types bench clean
+.PHONY: demo ui test test-slow test-matrix test-faults test-distributed test-fuzz lint bench clean
 .DEFAULT_GOAL = demo
 
 demo: ## Promote a release between two simulated orgs on real Airflow, step by step
@@ -36,15 +36,28 @@ test-matrix: ## The Airflow tests, fast and slow, on every supported Airflow
 	  case $$version in $(ENDS)) only="";; *) only="(not test_an_example_runs or promote_minimal) and (not test_promotions_slow or rejected)";; esac; \
 	  echo "== Airflow $$version"; .venv/$$version/bin/python -m pytest -q -n $(PROCESSES) -k "$$only" tests/airflow; done
 
+test-faults: ## Every fault at every step of a promotion, and processes killed at random
+	@$(PYTHON) tools/environments.py $(AIRFLOW)
+	$(RUN) -m pytest -q -n $(PROCESSES) tests/faults
+
+test-distributed: ## Fifty promotions on Celery, Postgres and Redis, with a worker and a triggerer killed
+	@$(PYTHON) tools/environments.py $(AIRFLOW)-distributed
+	.venv/$(AIRFLOW)-distributed/bin/python -m pytest -q tests/distributed
+
+test-fuzz: ## 10,000 generated packages and 10,000 generated answers
+	@$(PYTHON) tools/environments.py $(AIRFLOW)
+	INFA_FUZZ_EXAMPLES=10000 $(RUN) -m pytest -q -n $(PROCESSES) tests/fuzz
+
 lint: ## Style, and types in the whole package
-	@$(PYTHON) tools/environments.py --lint $(AIRFLOW)
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
+	@$(PYTHON) tools/environments.py $(AIRFLOW)-lint
+	.venv/$(AIRFLOW)-lint/bin/python -m ruff check .
+	.venv/$(AIRFLOW)-lint/bin/python -m ruff format --check .
+	.venv/$(AIRFLOW)-lint/bin/python -m mypy
 
 bench: ## Measure against the alternatives
-	@$(PYTHON) tools/environments.py $(AIRFLOW)
-	$(RUN) -m benchmarks.plan
+	@$(PYTHON) tools/environments.py $(AIRFLOW)-bench
+	@set -e; for name in plan listing package parse waits; do \
+	  echo "== benchmarks.$$name"; .venv/$(AIRFLOW)-bench/bin/python -m benchmarks.$$name; done
 
 clean: ## Remove everything that make made
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,5 +1,6 @@
 """
-Make the virtual environment that a make target needs, for one Airflow version, below ``.venv/``.
+Make the virtual environments that a make target needs below ``.venv/``: ``3.3.2`` for that Airflow version,
+``3.3.2-bench`` for the same with one more dependency group.
 
 Old Airflow versions stop working with the newest releases of what they depend on, so each is installed as of a day
 shortly after its own release. Needs nothing but Python and the package registry.
@@ -31,30 +32,28 @@ LATER = {"3.0.6": {"apache-airflow-providers-common-compat": "2026-01-31"}}
 
 
 def main() -> None:
-    """Make the environments named on the command line; with ``all``, every one."""
+    """Make the environments named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("versions", nargs="*", default=[NEWEST], help="Airflow versions, or 'all'")
-    parser.add_argument("--lint", action="store_true", help="also install linters and type checkers")
-    args = parser.parse_args()
-    for version in DAYS if args.versions == ["all"] else args.versions:
-        make(version, lint=args.lint)
+    parser.add_argument("names", nargs="*", default=[NEWEST], help="Airflow versions, maybe with a group: 3.3.2-lint")
+    for name in parser.parse_args().names:
+        make(name)
 
 
-def make(version: str, *, lint: bool = False) -> Path:
+def make(name: str) -> Path:
     """
     Make or update an environment; does nothing if it is up to date.
 
-    :param version: Airflow version.
-    :param lint: Also install linters and type checkers.
+    :param name: Airflow version; after a hyphen, a dependency group that it holds beside the tests'.
     :return: Its folder.
     """
-    folder = ROOT / ".venv" / version
-    groups = ["test", *(["lint"] if lint else [])]
+    version, _, group = name.partition("-")
+    folder = ROOT / ".venv" / name
+    groups = ["test", *filter(None, [group])]
     source = (ROOT / "pyproject.toml").read_bytes() + Path(__file__).read_bytes() + repr((groups, sys.version)).encode()
     stamp, fingerprint = folder / "installed", hashlib.sha256(source).hexdigest()
     if stamp.exists() and stamp.read_text() == fingerprint:
         return folder
-    print(f"Installing Airflow {version} and this provider into .venv/{version} (a minute or two the first time) ...")
+    print(f"Installing Airflow {version} and this provider into .venv/{name} (a minute or two the first time) ...")
     uv = _uv()
     python = folder / "bin" / "python"
     if not python.exists():

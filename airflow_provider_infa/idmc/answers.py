@@ -77,9 +77,13 @@ def read_error(text: str) -> ErrorBody | None:
     :return: None if the text is no such body.
     """
     try:
-        data = load_json(text)
+        return error_in(load_json(text))
     except (ValueError, RecursionError):
         return None
+
+
+def error_in(data: Any) -> ErrorBody | None:
+    """As :func:`read_error`, of JSON data."""
     if not isinstance(data, dict):
         return None
     if isinstance(data.get("error"), dict):
@@ -161,10 +165,12 @@ def expect(data: Any, kind: type[T], what: str) -> T:
 
 def member(data: Mapping[str, Any], name: str, kind: type[T], what: str) -> T:
     """Like :func:`expect`, for one required member of an object."""
-    return expect(data.get(name), kind, f"{name!r} of {what}")
+    value = data.get(name)
+    # Words are made only where they are needed: a listing passes here a hundred thousand times.
+    return value if isinstance(value, kind) else expect(value, kind, f"{name!r} of {what}")
 
 
 def optional(data: Mapping[str, Any], name: str, kind: type[T], what: str) -> T | None:
     """Like :func:`member`, for a member that may be null or absent."""
     value = data.get(name)
-    return None if value is None else expect(value, kind, f"{name!r} of {what}")
+    return value if value is None or isinstance(value, kind) else expect(value, kind, f"{name!r} of {what}")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow_provider_infa import __version__
-from airflow_provider_infa.idmc.answers import ErrorBody, first_words, load_json, read_error, retry_after
+from airflow_provider_infa.idmc.answers import ErrorBody, error_in, first_words, load_json, read_error, retry_after
 from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError, IdmcPackageError, IdmcSettingsError
 from airflow_provider_infa.idmc.policy import Failure, judge
 from airflow_provider_infa.idmc.progress import Progress
@@ -204,14 +204,17 @@ class Transport:
         )
 
 
-def check(response: requests.Response, text: str, *, readable: bool) -> None:
+def check(response: requests.Response, text: str, *, readable: bool, data: Any = None) -> None:
     """
     Judge an answer by its status and the beginning of its text.
 
+    :param text: The text, or the beginning of it.
+    :param readable: Whether it is what was asked for.
+    :param data: The JSON in it, if that was what was asked for.
     :raises Trouble: If it is no good answer.
     """
     status = response.status_code
-    error = read_error(text) if status >= 300 or len(text) < PAGE else None
+    error = error_in(data) if data is not None else read_error(text) if text[:99].lstrip()[:1] == "{" else None
     if error and status < 300:
         # Seen in scripts against v2: an error body under a good status. It is no result, whatever the status says.
         status = 400
@@ -241,7 +244,7 @@ def read_json(response: requests.Response) -> Any:
         data, readable = load_json(text), True
     except (ValueError, RecursionError):
         data, readable = None, False
-    check(response, text, readable=readable)
+    check(response, text, readable=readable, data=data)
     return data
 
 

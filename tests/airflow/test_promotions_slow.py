@@ -44,10 +44,10 @@ ON = {{
     "audit_uri": STORE + "/audit",
     "rollback": "on_failure",
     "publish": True,
-    "poll_interval": 1.0,
+    "poll_interval": 3.0,
     "timeout": 240.0,
 }}
-SAVED = {{"backup_uri": STORE + "/backup", "poll_interval": 1.0}}
+SAVED = {{"backup_uri": STORE + "/backup", "poll_interval": 3.0}}
 
 
 def listed(org, tag):
