@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import heapq
 import importlib
 import json
 import logging
@@ -252,8 +253,12 @@ class Promotion:
         while not self.over.wait(0.01):
             for job in self.sim._call(lambda: list(self.sim._orgs[org].jobs)):
                 looks = len(self.calls(org, "GET", f"/{job.id}(/Status)?$"))
-                if job.state == "IN_PROGRESS" and looks >= before.setdefault(job.id, looks) + 2:
-                    job.ended = job.ended or datetime.now(timezone.utc)
+                if job.state == "IN_PROGRESS" and job.ended is None and looks >= before.setdefault(job.id, looks) + 2:
+                    self.sim._call(lambda job=job: self._end(org, job))
+
+    def _end(self, org: str, job: Any) -> None:
+        job.ended = datetime.now(timezone.utc)
+        heapq.heappush(self.sim._orgs[org].jobs._ends, (job.ended, -id(job), job))
 
     def stop(self) -> None:
         self.over.set()
