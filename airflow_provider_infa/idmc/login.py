@@ -61,7 +61,12 @@ def send_login(transport: Transport, settings: Settings, on_session_id: Callable
     """
     body = json.dumps({"username": settings.username, "password": settings.password}).encode()
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    login = _read(transport.send("POST", settings.login_url + LOGIN_PATH, read_json, data=body, headers=headers))
+    try:
+        login = _read(transport.send("POST", settings.login_url + LOGIN_PATH, read_json, data=body, headers=headers))
+    except Trouble as trouble:
+        if "sessionid" in trouble.text.lower():
+            trouble.text = ""  # there may be one in it, that nobody knows yet
+        raise
     if login is None:
         # Nothing of the answer is shown, because a session id may be anywhere in it.
         raise IdmcAnswerError(

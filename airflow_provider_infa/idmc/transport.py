@@ -151,6 +151,11 @@ class Transport:
                 return read(response)
         except requests.exceptions.RequestException as error:
             raise self._lost(error, urlsplit(url).netloc) from None
+        except ValueError as error:
+            if isinstance(error, IdmcError):
+                raise
+            # urllib3 lets through what its parsers say of chunks and lengths that are none.
+            raise Trouble(Failure.LOST, f"{urlsplit(url).netloc} sent an answer that is no HTTP") from None
         except OSError as error:
             # requests reports a CA bundle that does not exist as a bare OSError, before anything is sent.
             if "TLS CA certificate bundle" not in str(error):
