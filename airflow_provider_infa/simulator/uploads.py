@@ -10,7 +10,8 @@ from aiohttp import BodyPartReader, web
 from airflow_provider_infa.simulator import errors
 from airflow_provider_infa.simulator.gate import note
 
-_CHUNK = 1 << 16
+# As much as has arrived: smaller pieces of a large package cost more than its hash.
+_CHUNK = 1 << 20
 
 
 async def receive(request: web.Request, target: Path) -> str:

@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import re
+import time
+import tracemalloc
 import zipfile
 from xml.etree import ElementTree
 
@@ -189,3 +191,51 @@ def test_large_payloads_do_not_shrink(serve, caller):
     two = caller(org.simulator, "two")
     assert two.bring(package)["status"]["state"] == "SUCCESSFUL"
     assert two.state()["P/m_big:DTEMPLATE"]["payload_bytes"] == 5_000_000
+
+
+def multipart(package):
+    """Yield the body of an upload, without a copy of the package."""
+    yield b'--b\r\nContent-Disposition: form-data; name="package"; filename="p.zip"\r\n\r\n'
+    for start in range(0, len(package), 1 << 20):
+        yield memoryview(package)[start : start + (1 << 20)]
+    yield b"\r\n--b--\r\n"
+
+
+def test_packages_are_built_and_read_in_flat_memory(serve, caller):
+    megabyte = 1 << 20
+    generated = {"path": "P/m_{n}", "type": "DTEMPLATE", "payload_bytes": 16 * megabyte, "count": 4}
+    org = caller(serve({"orgs": {"one": {"assets": [{"generate": generated}]}, "two": {}}}), "one")
+    two = caller(org.simulator, "two")
+    tracemalloc.start()
+    try:
+        job = org.export(*(row["id"] for row in org.list("type=='DTEMPLATE'")))
+        while org.get(f"/export/{job}").json()["status"]["state"] == "IN_PROGRESS":
+            time.sleep(0.05)
+        built = tracemalloc.get_traced_memory()[1]
+        package = org.get(f"/export/{job}/package").content
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        answer = two.post("/import/package", data=multipart(package), headers=headers).json()
+        read = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert len(package) > 4 * 16 * megabyte
+    assert answer["checksumValid"] is True
+    assert built < 12 * megabyte
+    assert read < 24 * megabyte
+
+
+def test_payloads_of_one_size_are_the_same_everywhere(serve, caller):
+    seed = {"assets": [{"path": "P/m_big", "type": "DTEMPLATE", "payload_bytes": 3_000_000}]}
+    simulator = serve({"orgs": {"one": seed, "two": seed}})
+
+    def payload(key):
+        org = caller(simulator, key)
+        package = zipfile.ZipFile(io.BytesIO(org.package(org.id("P/m_big", "DTEMPLATE"))))
+        return inner(package, "Explore/P/m_big.DTEMPLATE.zip").read("bin/@2.bin")
+
+    one, two = payload("one"), payload("two")
+    assert len(one) == 3_000_000
+    assert one == two
+    assert len({one[start : start + 1000] for start in range(0, len(one), 1000)}) == 3000
