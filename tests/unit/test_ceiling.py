@@ -182,11 +182,11 @@ def test_an_org_that_bears_little_gets_little_and_all_calls_come_through(width: 
         Session(settings(idmc.server.url), connections=16, sleep=lambda seconds: time.sleep(seconds / 100)) as session,
         ThreadPoolExecutor(16) as pool,
     ):
-        done = [pool.submit(session.get_json, "/things") for _ in range(300)]
-        assert [each.result() for each in done] == [{"ok": True}] * 300
-    assert api.answers[200] == 300
+        done = [pool.submit(session.get_json, "/things") for _ in range(100)]
+        assert [each.result() for each in done] == [{"ok": True}] * 100
+    assert api.answers[200] == 100
     # Sixteen at a time all along would have most of them refused.
-    assert 0 < api.answers[429] < 300
+    assert 0 < api.answers[429] < 100
 
 
 def test_after_throttling_has_passed_as_many_run_as_at_first() -> None:
