@@ -24,6 +24,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import ssl
 import statistics
 import subprocess
@@ -55,6 +56,8 @@ IDLE = 10.0
 PATIENCE = 120.0
 #: Seconds after which code and first connections are there, so that further blocks have other reasons.
 STARTING = 5.0
+#: Airflow's words for the moment at which a trigger hands over its event.
+FIRED = "Trigger fired event"
 #: Seconds of a delayed tick that nobody notices.
 SHORT = 0.05
 SEED = {
@@ -259,10 +262,12 @@ class Airflow:
             "AIRFLOW__TRIGGERER__CAPACITY": str(max(1000, capacity)),
             "PYTHONPATH": str(ROOT),
             "SSL_CERT_FILE": authority,
+            "NO_COLOR": "1",
         }
         self.home.mkdir(parents=True)
         self._run("airflow", "db", "migrate")
-        self._log = (folder / "triggerer.log").open("wb")
+        self._log_file = folder / "triggerer.log"
+        self._log = self._log_file.open("wb")
         command = [sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=self._env, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT
@@ -342,19 +347,25 @@ class Airflow:
         return sorted((s for s in seconds if since <= s["time"] <= until), key=lambda s: s["longest"])
 
     def _fired(self, dag_id: str) -> dict[int, float]:
-        """When each wait fired, by its number, as Airflow's own log of the trigger says."""
+        """
+        When each wait fired, by its number, as Airflow's own log of the trigger says.
+
+        The line of a trigger that Airflow has forgotten before it came to the line is in the triggerer's own log.
+        """
         found = {}
         for file in (self.home / "logs" / f"dag_id={dag_id}").rglob("map_index=*/*"):
             for line in file.read_text().splitlines():
                 entry = json.loads(line)
-                if entry["event"] == "Trigger fired event":
-                    moment = datetime.fromisoformat(entry["timestamp"]).timestamp()
-                    found[int(file.parent.name.removeprefix("map_index="))] = moment
-        return found
+                if entry["event"] == FIRED:
+                    found[int(file.parent.name.removeprefix("map_index="))] = entry["timestamp"]
+        for line in self._log_file.read_text(errors="replace").splitlines():
+            if FIRED in line and f"dag_id={dag_id} " in line and (number := re.search(r"map_index=(\d+)", line)):
+                found[int(number[1])] = line.split()[0]
+        return {number: datetime.fromisoformat(moment).timestamp() for number, moment in found.items()}
 
     def _check(self, until: float, trouble: str) -> None:
         if self._process.poll() is not None or time.monotonic() > until:
-            raise SystemExit(f"triggerer: {trouble or 'ended'}; see {self._log.name}")
+            raise SystemExit(f"triggerer: {trouble or 'ended'}; see {self._log_file}")
         time.sleep(0.5)
 
     def _run(self, module: str, *arguments: str, stdin: str | None = None) -> None:
