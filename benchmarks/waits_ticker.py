@@ -21,9 +21,9 @@ class TickTrigger(BaseTrigger):
     Tick, and note for every second the longest time by which a tick came late.
 
     First fetches a connection, which has Airflow's supervisor load its API once for all. Never fires; the benchmark
-    ends with its triggerer. A line of the file is one second: the time, the longest delay, and how much of it the loop's own
-    thread was running, all in seconds. The rest of a delay is another thread that held the interpreter's lock, or
-    another process that held the core.
+    ends with its triggerer. A line of the file is one second: the time, the longest delay, and how much of it the
+    loop's own thread was running, all in seconds. The rest of a delay is another thread that held the interpreter's
+    lock, or another process that held the core.
 
     :param path: File for the lines.
     """
