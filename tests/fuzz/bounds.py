@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 #: ``INFA_FUZZ_EXAMPLES=10000`` tries so many packages and so many answers; else it is a few hundred in all.
 EXAMPLES = int(os.environ.get("INFA_FUZZ_EXAMPLES", "150"))
@@ -34,6 +34,8 @@ def examples(share: float) -> settings:
         derandomize=True,
         database=None,
         deadline=None,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
 
@@ -67,16 +69,17 @@ class Lines(logging.Handler):
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
-    """The lines that go to the log of a task, whichever library writes them."""
-    handler, root = Lines(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    """The lines that our own code writes to the log of a task."""
+    handler, ours = Lines(), logging.getLogger("airflow_provider_infa")
+    before = ours.level, ours.propagate
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False  # else pytest keeps the lines of thousands of examples
     try:
         yield handler.lines
     finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
+        ours.removeHandler(handler)
+        ours.level, ours.propagate = before
 
 
 def texts_of(error: BaseException) -> list[str]:

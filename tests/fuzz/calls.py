@@ -181,7 +181,9 @@ def _upload(session: Session, file: Path) -> None:
 
 
 def _publish(session: Session, file: Path) -> None:
-    for kind, paths in publish.batches([{"path": "Sales/tf", "type": "TASKFLOW"}, {"path": "Sales/p", "type": "PROCESS"}]):
+    for kind, paths in publish.batches(
+        [{"path": "Sales/tf", "type": "TASKFLOW"}, {"path": "Sales/p", "type": "PROCESS"}]
+    ):
         started = publish.start_publish(session, kind, paths)
         storable(started.id)
         _told(session, kind, jobs.get_job(session, kind, started.id, expand_objects=True))
@@ -241,7 +243,13 @@ def _watch(session: Session, file: Path) -> None:
     """Waits, with a clock of its own: what does not end is at its deadline soon."""
     now = iter(range(10**9))
     found = jobs.wait(
-        session, JobKind.IMPORT, JOB_ID, deadline=20, poll_interval=5, clock=lambda: next(now), sleep=lambda seconds: None
+        session,
+        JobKind.IMPORT,
+        JOB_ID,
+        deadline=20,
+        poll_interval=5,
+        clock=lambda: next(now),
+        sleep=lambda seconds: None,
     )
     _told(session, JobKind.IMPORT, found)
 

@@ -19,7 +19,7 @@ from airflow_provider_infa.idmc.session import Session
 
 from . import odd_json
 from .bounds import LONGEST_MESSAGE, bounded, examples, logged, texts_of
-from .calls import CALLS, ERRORS, LOGIN, LOGIN_URL, SECRETS, Call, settings
+from .calls import CALLS, ERRORS, LOGIN, SECRETS, Call, settings
 from .wire import Request, Wire, frame, http, wire_fixture  # noqa: F401 - a fixture
 
 #: What a hostile or broken server repeats of us; also as JSON may write it.
@@ -28,7 +28,6 @@ ECHOES = [
     *(json.dumps(f"<b>{secret}</b> " * 20) for secret in SECRETS),
     *('"' + "".join(f"\\u{ord(c):04x}" for c in secret) + '"' for secret in SECRETS),
     *(json.dumps([secret]) for secret in SECRETS),
-    *(json.dumps({secret: {"message": secret}}) for secret in SECRETS),
 ]
 PAGES = [
     b"",
@@ -61,11 +60,50 @@ STATUSES += [410, 413, 418, 422, 429, 431, 451, 500, 501, 502, 503, 504, 520, 59
 DATES = ["Fri, 31 Dec 9999 23:59:59 GMT", "Sat, 01 Jan 0001 00:00:00 +2359", "Sun, 22 Nov 2026 03:27:44 -0000", "Mon,"]
 DATES += ["Mon, 99999999999999999999 Nov 2026 25:61:61 GMT", "1 Jan 2026 0:0:0 +99999999", "0 0 0 0", ", , ,", "()"]
 SECONDS = ["0", "-1", "1", "1.5", "1e400", "NaN", "inf", "999999999", "9" * 5000, "soon", "²", "1,2", "0x10", " ", ""]
-LOCATIONS: list[str | bytes] = ["https://[::1", "//", "http://a:b/", "http://\u00e9/", b"\xff\xfe", "https://[v1.x]/", ""]
-LOCATIONS += ["javascript:alert(1)", "http://user:pass@elsewhere.invalid/x", "/" * 5000, "http://a\u00b2.b/", "http://%zz/"]
-LOCATIONS += [f"http://elsewhere.invalid/{SECRETS[0]}", f"http://{SECRETS[0]}/", "http://127.0.0.1:99999/", "http://a" + "." * 300]
-ENCODINGS = ["gzip", "deflate", "br", "zstd", "compress", "identity", "gzip, gzip", "x" * 100, "\u00e9", "gzip" + ",gzip" * 50]
-TYPES = ["text/html", "application/zip", "text/plain; charset=utf-16", "application/json; charset=\u00e9", "x", "", ";;;=", "\u00e9" * 50]
+LOCATIONS: list[str | bytes] = [
+    "https://[::1",
+    "//",
+    "http://a:b/",
+    "http://\u00e9/",
+    b"\xff\xfe",
+    "https://[v1.x]/",
+    "",
+]
+LOCATIONS += [
+    "javascript:alert(1)",
+    "http://user:pass@elsewhere.invalid/x",
+    "/" * 5000,
+    "http://a\u00b2.b/",
+    "http://%zz/",
+]
+LOCATIONS += [
+    f"http://elsewhere.invalid/{SECRETS[0]}",
+    f"http://{SECRETS[0]}/",
+    "http://127.0.0.1:99999/",
+    "http://a" + "." * 300,
+]
+ENCODINGS = [
+    "gzip",
+    "deflate",
+    "br",
+    "zstd",
+    "compress",
+    "identity",
+    "gzip, gzip",
+    "x" * 100,
+    "\u00e9",
+    "gzip" + ",gzip" * 50,
+]
+TYPES = [
+    "text/html",
+    "application/zip",
+    "text/plain; charset=utf-16",
+    "application/json; charset=\u00e9",
+    "x",
+    "",
+    ";;;=",
+    "\u00e9" * 50,
+]
 LENGTHS = ["0", "1", "-1", "-99", "9" * 5000, "99999999", "²", "5, 6", "5, 5", "x", "", " 7 ", "+7", "1_0", "0x5"]
 LINES: list[tuple[str, str | bytes]] = [
     ("X", "x" * 70_000),
@@ -128,7 +166,9 @@ def wires(draw: st.DrawFn, body: bytes) -> list[bytes]:
         damage = draw(st.sampled_from([coded, coded, coded[:-5], coded + b"more", body]))
         return [frame(damage, status, [*headers, ("Content-Encoding", coding)])]
     if way == "length":
-        lengths = draw(st.lists(st.sampled_from([*LENGTHS, str(len(body)), str(len(body) // 2)]), min_size=1, max_size=2))
+        lengths = draw(
+            st.lists(st.sampled_from([*LENGTHS, str(len(body)), str(len(body) // 2)]), min_size=1, max_size=2)
+        )
         return [frame(body, status, [*headers, *(("Content-Length", length) for length in lengths)])]
     if way == "chunked":
         sound = chunks(body, max(1, len(body) // 3 + 1)) + b"0\r\n\r\n"
@@ -149,11 +189,9 @@ def bodies(call: Call) -> st.SearchStrategy[bytes]:
         real = st.text(max_size=200).map(lambda text: (call.answer + text).encode())
     else:
         real = odd_json.odd(call.answer, ECHOES)
-    errors = st.sampled_from(ERRORS).flatmap(lambda error: odd_json.odd(error, ECHOES))
+    errors = st.sampled_from(ERRORS).flatmap(lambda error: odd_json.odd(error, ECHOES, anywhere=True))
     anything = st.sampled_from(PAGES) | st.binary(max_size=100)
     return st.sampled_from([real, real, real, real, errors, anything]).flatmap(lambda chosen: chosen)
-
-
 
 
 def serve(call: Call, pieces: list[bytes]) -> Any:
