@@ -129,6 +129,23 @@ async def test_a_deadline_in_the_past(promotion, ready_import):
     }  # fmt: skip
 
 
+async def test_past_the_deadline_one_look_is_due_and_no_more(promotion, ready_import):
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    promotion.sim.clear_requests()
+    assert (await event_of(trigger(job_id, seconds=-100)))["status"] == "timeout"
+    assert len(promotion.calls("test", "GET", "/import/")) == 1
+
+
+async def test_a_job_of_another_org(promotion):
+    # The org dev has it; test knows nothing of it, and says so with its id.
+    job_id = promotion.export()
+    event = await event_of(trigger(job_id, kind="export"))
+    assert event["status"] == "refused"
+    assert job_id in event["message"]
+    assert "404" in event["message"]
+
+
 async def test_the_deadline_is_kept(promotion, ready_import):
     promotion.sim.add_fault("test", {"kind": "never_end"})
     job_id = ready_import()
@@ -164,9 +181,45 @@ async def test_an_id_that_is_none(sim):
 async def test_a_wrong_password_is_tried_once(sim, connect):
     connect("infa_test", {**sim.connections["infa_test"], "password": "forgotten-by-the-tests"})
     events = await asyncio.gather(*(event_of(trigger(f"job{n}")) for n in range(5)))
+    # Nor is it by waits that begin when the others have left.
+    events += [await event_of(trigger(f"job{n}")) for n in range(5)]
     assert {event["status"] for event in events} == {"refused"}
     assert "forgotten" not in json.dumps(events)
     assert sim.sessions("test")["failed_logins"] == 1
+
+
+async def test_a_wrong_password_is_tried_again_when_it_was_forgotten(sim, connect):
+    connect("infa_test", {**sim.connections["infa_test"], "password": "forgotten-by-the-tests"})
+    await event_of(trigger("job"))
+    for _ in range(100):
+        if not poller._pollers:
+            break
+        await asyncio.sleep(0.05)
+    assert (await event_of(trigger("job")))["status"] == "refused"
+    assert sim.sessions("test")["failed_logins"] == 2
+
+
+async def test_a_login_to_the_wrong_org_is_tried_once(sim, change_connection):
+    change_connection(expected_org="ACME_PROD")
+    events = await asyncio.gather(*(event_of(trigger(f"job{n}")) for n in range(5)))
+    events += [await event_of(trigger(f"job{n}")) for n in range(5)]
+    assert {event["status"] for event in events} == {"refused"}
+    assert all("ACME_PROD" in event["message"] for event in events)
+    sessions = await settled(sim, open=0)
+    assert (sessions["logins"], sessions["open"], sessions["failed_logins"]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("interval", [0, -1, -0.5, "often", "", None, float("nan"), float("inf"), [1]])
+async def test_an_interval_that_is_none(sim, interval):
+    event = await event_of(trigger("abc", interval=interval))
+    assert event["status"] == "refused"
+    assert "poll_interval" in event["message"]
+    assert repr(interval) in event["message"]
+    assert sim.sessions("test")["logins"] == 0
+
+
+async def test_an_interval_as_text(promotion, ready_import):
+    assert (await event_of(trigger(ready_import(), interval="0.05")))["status"] == "ended"
 
 
 @pytest.mark.parametrize("fields", [{}, {"login": "a", "password": "b", "host": "ftp://x"}])
@@ -215,6 +268,20 @@ async def test_an_outage_beyond_the_deadline(promotion, ready_import):
     promotion.sim.add_fault("test", {"kind": "maintenance", "method": "GET", "path": "/import/"})
     event = await event_of(trigger(job_id, seconds=0.5))
     assert (event["status"], event["state"]) == ("timeout", None)
+
+
+async def test_a_long_outage_under_many_waits_ends_none_of_them(promotion, endless):
+    # An hour at the pace of these tests, where delays are a hundredth and less of the real ones.
+    sim = promotion.sim
+    waits = [asyncio.ensure_future(event_of(trigger(endless, seconds=60))) for _ in range(50)]
+    await underway(sim, 50)
+    for kind in ("maintenance", "drop_before", "throttle"):
+        sim.add_fault("test", {"kind": kind, "method": "GET", "path": "/import/"})
+        await asyncio.sleep(1)
+        sim.clear_faults()
+    assert not any(wait.done() for wait in waits)
+    end(sim, endless)
+    assert {event["status"] for event in await asyncio.gather(*waits)} == {"ended"}
 
 
 async def test_the_outage_does_not_block_the_event_loop(promotion, ready_import):
@@ -284,6 +351,138 @@ async def test_a_changed_password_is_used_at_once(promotion, ready_import, conne
     assert sim.sessions("test")["failed_logins"] == 1
 
 
+async def test_the_same_host_and_another_user_do_not_share(promotion, ready_import, connect):
+    sim = promotion.sim
+    good = sim.connections["infa_test"]
+    connect("infa_same", {**good, "extra": {"retry_timeout": 1, "read_timeout": 10}})
+    connect("infa_other", {**good, "login": "nobody-the-org-knows"})
+    job_id, before = ready_import(), sim.sessions("test")
+    waits = [trigger(job_id, conn_id=conn_id) for conn_id in ("infa_test", "infa_same", "infa_other") for _ in range(5)]
+    events = await asyncio.gather(*map(event_of, waits))
+    assert [event["status"] for event in events] == ["ended"] * 10 + ["refused"] * 5
+    after = await settled(sim, open=0)
+    # Two connections that say the same are one; and one wrong user is one try.
+    assert after["logins"] - before["logins"] == 1
+    assert after["failed_logins"] - before["failed_logins"] == 1
+
+
+async def underway(sim, number: int, path: str = "/import/") -> None:
+    """Wait until all waits have looked at their jobs."""
+    sim.clear_requests()
+    while len([r for r in sim.requests("test") if r["method"] == "GET" and path in r["path"]]) < number:
+        await asyncio.sleep(0.02)
+
+
+def change_password(sim, word: str) -> None:
+    """Give the user of the org another password, and end the sessions, as IDMC does."""
+
+    def change() -> None:
+        for user in sim._orgs["test"].users.values():
+            user.password = word
+
+    sim._call(change)
+    sim.expire_sessions("test")
+
+
+@pytest.fixture
+def endless(promotion, ready_import):
+    """A job that ends when told to."""
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    promotion.sim.clear_faults()
+    return job_id
+
+
+def end(sim, job_id: str) -> None:
+    from airflow_provider_infa.simulator import wire
+
+    def now() -> None:
+        org = sim._orgs["test"]
+        job = org.jobs.get("import", job_id)
+        org.jobs._ends.append((wire.now(), -1, job))
+        job.ended = wire.now()
+
+    sim._call(now)
+
+
+async def test_a_password_that_changes_while_100_wait_is_one_new_login(sim, endless, connect):
+    before = sim.sessions("test")
+    waits = [asyncio.ensure_future(event_of(trigger(endless))) for _ in range(100)]
+    await underway(sim, 100)
+    connect("infa_test", {**sim.connections["infa_test"], "password": "another-of-the-tests"})
+    change_password(sim, "another-of-the-tests")
+    await underway(sim, 250)
+    assert not any(wait.done() for wait in waits)
+    end(sim, endless)
+    events = await asyncio.gather(*waits)
+    assert {(event["status"], event["state"]) for event in events} == {("ended", "SUCCESSFUL")}
+    after = await settled(sim, open=0)
+    assert after["failed_logins"] == 1
+    assert after["logins"] - before["logins"] == 2
+    assert after["open"] == 0
+
+
+async def test_an_old_password_in_the_connection_ends_100_waits_with_one_failed_login(sim, endless):
+    waits = [asyncio.ensure_future(event_of(trigger(endless))) for _ in range(100)]
+    await underway(sim, 100)
+    change_password(sim, "another-of-the-tests")
+    events = await asyncio.gather(*waits)
+    assert {event["status"] for event in events} == {"refused"}
+    # The same for all of them, and it names who could not log in.
+    (message,) = {event["message"] for event in events}
+    assert sim.connections["infa_test"]["login"] in message
+    assert sim.sessions("test")["failed_logins"] == 1
+
+
+async def test_a_connection_that_vanishes_while_100_wait_is_an_event_for_each(sim, endless, monkeypatch):
+    waits = [asyncio.ensure_future(event_of(trigger(endless))) for _ in range(100)]
+    await underway(sim, 100)
+    monkeypatch.delenv("AIRFLOW_CONN_INFA_TEST")
+    # As long as the session and the password are good, nobody needs the connection.
+    sim.expire_sessions("test")
+    await underway(sim, 200)
+    assert not any(wait.done() for wait in waits)
+    change_password(sim, "another-of-the-tests")
+    events = await asyncio.gather(*waits)
+    assert {event["status"] for event in events} <= {"error", "refused"}
+    assert all(event["message"] and event["job_id"] == endless for event in events)
+    assert sim.sessions("test")["failed_logins"] == 1
+
+
+async def test_a_session_that_dies_under_100_waits_is_one_new_login(sim, endless):
+    before = sim.sessions("test")
+    waits = [asyncio.ensure_future(event_of(trigger(endless))) for _ in range(100)]
+    for _ in range(3):
+        await underway(sim, 150)
+        sim.expire_sessions("test")
+    await underway(sim, 150)
+    end(sim, endless)
+    assert {event["status"] for event in await asyncio.gather(*waits)} == {"ended"}
+    after = await settled(sim, open=0)
+    assert after["logins"] - before["logins"] == 1 + 3
+    assert after["failed_logins"] == 0
+
+
+async def test_a_broken_wait_does_not_disturb_its_neighbours(sim, endless, connect):
+    connect("infa_bad", {})
+    before = sim.sessions("test")
+    neighbours = [asyncio.ensure_future(event_of(trigger(endless))) for _ in range(10)]
+    broken = [
+        trigger("0123456789abcdefABCDEF"),
+        trigger(endless, interval=0),
+        trigger(endless, conn_id="infa_bad"),
+        trigger(endless, kind="promotion"),
+        trigger(endless, seconds=-1),
+        trigger(""),
+    ]
+    statuses = [event["status"] for event in await asyncio.gather(*map(event_of, broken))]
+    assert statuses == ["refused", "refused", "refused", "error", "timeout", "refused"]
+    assert not any(wait.done() for wait in neighbours)
+    end(sim, endless)
+    assert {event["status"] for event in await asyncio.gather(*neighbours)} == {"ended"}
+    assert sim.sessions("test")["logins"] - before["logins"] == 1
+
+
 # --- cancelling -------------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +524,54 @@ async def test_one_cancelled_wait_does_not_disturb_the_others(promotion, ready_i
     assert (await settled(promotion.sim, open=0)) == {
         **promotion.sim.sessions("test"), "open": 0, "logins": before + 1,
     }  # fmt: skip
+
+
+async def steps(number: int) -> None:
+    """Let the event loop go round so often; each step gives threads time, so that all await points are met."""
+    for _ in range(number):
+        await asyncio.sleep(0.002)
+
+
+@pytest.mark.parametrize("at", [*range(12), 15, 20, 30, 45, 60])
+async def test_a_wait_can_be_cancelled_at_any_point(promotion, ready_import, at):
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    before = promotion.sim.sessions("test")
+    tasks = [asyncio.ensure_future(event_of(trigger(job_id))) for _ in range(3)]
+    for number, task in enumerate(tasks):
+        await steps(at if number == 0 else 1)
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(task.cancelled() for task in tasks)
+    assert poller._pollers == {}
+    # A login that was under way then has ended, and been followed by its logout.
+    await asyncio.sleep(0.15)
+    after = await settled(promotion.sim, open=0)
+    assert after["open"] == 0
+    assert after["logins"] - before["logins"] == after["logouts"] - before["logouts"] <= 1
+
+
+@pytest.mark.parametrize("at", range(8))
+async def test_a_wait_can_be_cancelled_while_its_password_is_refused(promotion, ready_import, connect, at):
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    connect("infa_test", {**promotion.sim.connections["infa_test"], "password": "forgotten-by-the-tests"})
+    task = asyncio.ensure_future(event_of(trigger(job_id)))
+    await steps(3 * at)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert promotion.sim.sessions("test")["failed_logins"] <= 1
+
+
+async def test_killing_cancels_nothing_and_says_so(promotion, ready_import, logged):
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    before = promotion.sim.requests("test")
+    await trigger(job_id).on_kill()
+    text = logged()
+    assert f"IDMC has no call to cancel a job: import job {job_id} goes on." in text
+    assert promotion.sim.requests("test") == before
+    assert promotion.job(job_id)["state"] == "IN_PROGRESS"
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------
