@@ -27,8 +27,9 @@ def attach_or_start(context: Context, hook: InfaHook, kind: JobKind, request: An
     """
     Go on with the job that an earlier try of this task started for the same request, or start one.
 
-    A job that failed, or that the org no longer knows, is not gone on with; nor is any after the task was cleared, as
-    what it works on may be another by then. Below Airflow 3.3 nothing outlives a try, so there a job is always started.
+    A job that failed, or that the org no longer knows, is not gone on with; nor is any when a task that had ended was
+    cleared, as what it works on may be another by then. Below Airflow 3.3 nothing outlives a try, so there a job is
+    always started.
 
     :param context: Of the task.
     :param hook: Hook of the org.
@@ -40,7 +41,7 @@ def attach_or_start(context: Context, hook: InfaHook, kind: JobKind, request: An
     store: Any = context.get("task_state_store")
     if store is None:
         return start()
-    # Airflow raises max_tries when a task is cleared, and only then.
+    # Airflow raises max_tries when a task is cleared that does not run, and only then.
     told = json.dumps([context["ti"].max_tries, hook.infa_conn_id, kind.value, request], sort_keys=True)
     name = hashlib.sha256(told.encode()).hexdigest()
     jobs = store.get(KEY) or {}

@@ -135,12 +135,16 @@ def list_objects(
 
 def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
     seen: set[str] = set()
-    arrived = 0
     counts: set[int | None] = set()
-    stale = 0
-    for entries, count in _fetch_pages(session, q, limit):
-        arrived += len(entries)
+    arrived = stale = 0
+    last: Any = None
+    joins = True
+    for entries, count, overlap in _fetch_pages(session, q, limit):
+        if overlap and entries:
+            joins = joins and _id(entries[0]) == last
+        last = _id(entries[-1]) if entries else None
         counts.add(count)
+        arrived += max(0, len(entries) - overlap)
         before = len(seen)
         for entry in entries:
             asset = Asset.from_wire(entry)
@@ -154,18 +158,23 @@ def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
             raise IdmcAnswerError(f"The org answers with the same {len(seen)} objects again and again; {count} exist.")
     # No order is documented and none can be asked for, so a change of the org between two pages shifts what they hold.
     counts.discard(None)
-    if counts and counts | {len(seen)} != {arrived}:
+    if not joins or (counts and counts | {len(seen)} != {arrived}):
         log.warning(
-            "The org changed while it was listed: %s objects were announced, %d arrived, %d of them different. "
+            "The org changed while it was listed: %s objects were announced, %d arrived, %d of them different%s. "
             "Some may be missing; list again to be sure.",
             " or ".join(map(str, sorted(filter(None, counts)))) or "no",
             arrived,
             len(seen),
+            "" if joins else ", and a page did not begin where the one before it ended",
         )
 
 
-def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[list[Any], int | None]]:
-    """Pages in order, each with the number of all objects as IDMC told it with that page."""
+def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[list[Any], int | None, int]]:
+    """
+    Pages in order, each with the number of all objects as IDMC told it, and of those that it repeats: one, as a page
+    begins with the object that the one before it ended with. Else an object that was deleted, and another one that came,
+    would hide a third in between. With a limit nobody can tell whether all came, so there pages repeat nothing.
+    """
 
     def fetch(skip: int, size: int) -> tuple[list[Any], int | None]:
         params = {"limit": str(size), "skip": str(skip)}
@@ -175,22 +184,28 @@ def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[
 
     size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
     entries, count = fetch(0, size)
-    yield entries, count
+    yield entries, count, 0
     # As many as came: were IDMC's largest page ever smaller than what was asked for, nothing would be left out.
     skip = step = len(entries)
+    overlap = 1 if step > 1 and limit is None else 0
     end = min(count or 0, limit or count or 0)
     if 0 < skip < end:
-        pages = ((start, step if limit is None else min(step, end - start)) for start in range(skip, end, step))
+        starts = range(skip - overlap, end - overlap, step - overlap)
+        pages = ((start, step if limit is None else min(step, end - start)) for start in starts)
         for entries, count in _ahead(fetch, pages):
-            yield entries, count
-            skip += len(entries)
-            if not entries:
+            yield entries, count, overlap
+            if len(entries) <= overlap:
                 return
+            skip += len(entries) - overlap
     # Where IDMC told no number, or the org has grown meanwhile, what is left comes one page after the other.
-    while entries and (len(entries) >= step if count is None else skip < count):
-        entries, count = fetch(skip, size)
-        yield entries, count
-        skip += len(entries)
+    while len(entries) > overlap and (len(entries) >= step if count is None else skip < count):
+        entries, count = fetch(skip - overlap, size)
+        yield entries, count, overlap
+        skip += len(entries) - overlap
+
+
+def _id(entry: Any) -> Any:
+    return entry.get("id") if isinstance(entry, dict) else None
 
 
 def _ahead(fetch: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:

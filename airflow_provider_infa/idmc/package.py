@@ -36,6 +36,8 @@ MAX_RATIO = 300
 #: Below this size a ratio says nothing.
 SMALL = 1 << 20
 CHUNK = 1 << 20
+#: Characters of a message, as a name in a package can have 65,535.
+SHOWN = 500
 
 
 @dataclass(frozen=True)
@@ -131,14 +133,14 @@ def _read(
             _verify(archive, names, relax_checksum)
             return name, org_id, org_name, objects
     except zipfile.BadZipFile as error:
-        raise IdmcPackageError(f"Package {path.name} is no ZIP file, or is cut off: {error}.") from None
+        raise IdmcPackageError(f"Package {path.name} is no ZIP file, or is cut off: {str(error)[:SHOWN]}.") from None
     except _Refused as error:
-        raise IdmcPackageError(f"Package {path.name} is refused: {error}.") from None
+        raise IdmcPackageError(f"Package {path.name} is refused: {str(error)[:SHOWN]}.") from None
     except IdmcAnswerError as error:
         raise IdmcPackageError(f"Package {path.name} has a manifest that can't be read: {error}") from None
     except (zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, RuntimeError, ValueError, IndexError) as error:
         # What zipfile lets through for broken headers and data: an offset before the file, a codec's own error.
-        raise IdmcPackageError(f"Package {path.name} is damaged: {error}.") from None
+        raise IdmcPackageError(f"Package {path.name} is damaged: {str(error)[:SHOWN]}.") from None
 
 
 def _safe_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:

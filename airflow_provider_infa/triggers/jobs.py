@@ -95,12 +95,12 @@ class InfaJobTrigger(BaseTrigger):
         self.log.warning(NOT_CANCELLED, self.kind, self.job_id)
 
     async def _wait(self) -> dict[str, Any]:
-        seconds(self.poll_interval, "poll_interval")
+        poll_interval = seconds(self.poll_interval, "poll_interval")
         settings = settings_of(await _connection(self.infa_conn_id))
         while True:
             poller = Poller.join(settings)
             try:
-                return await self._poll(poller)
+                return await self._poll(poller, poll_interval)
             except IdmcAuthenticationError:
                 # The password may have been changed in the connection as well, since the wait began.
                 now = settings_of(await _connection(self.infa_conn_id))
@@ -110,11 +110,11 @@ class InfaJobTrigger(BaseTrigger):
             finally:
                 poller.leave()
 
-    async def _poll(self, poller: Poller) -> dict[str, Any]:
+    async def _poll(self, poller: Poller, poll_interval: float) -> dict[str, Any]:
         kind = JobKind(self.kind)
         state: str | None = None
         looks, failures = LOOKS_BEFORE, 0
-        delay = next_poll(looks, self.poll_interval)
+        delay = next_poll(looks, poll_interval)
         while True:
             await asyncio.sleep(max(0.0, min(delay, self.deadline - time.time())))
             # A server that hangs must not hold the wait beyond its deadline. Past it, one look is due all the same:
@@ -137,7 +137,7 @@ class InfaJobTrigger(BaseTrigger):
                     self.log.info("%s job %s is %s.", self.kind.capitalize(), self.job_id, job.shown)
                 state, failures = job.word, 0
                 looks += 1
-                delay = next_poll(looks, self.poll_interval)
+                delay = next_poll(looks, poll_interval)
             if time.time() >= self.deadline:
                 return self._event("timeout", state=state)
 

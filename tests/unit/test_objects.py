@@ -175,7 +175,9 @@ def ids(session: Session, **filters: Any) -> list[str]:
     return [a.id for a in list_objects(session, **filters)]
 
 
-@pytest.mark.parametrize(("total", "requests"), [(0, 1), (1, 1), (199, 1), (200, 1), (201, 2), (400, 2), (1001, 6)])
+@pytest.mark.parametrize(
+    ("total", "requests"), [(0, 1), (1, 1), (199, 1), (200, 1), (201, 2), (399, 2), (400, 3), (1001, 6)]
+)
 def test_list_pages(
     wire: Mocker, session: Session, caplog: pytest.LogCaptureFixture, total: int, requests: int
 ) -> None:
@@ -185,7 +187,7 @@ def test_list_pages(
     pages = calls(wire, "/objects")
     # Several at a time, so the order in which they are asked for does not matter.
     asked = sorted((p.qs["limit"], int(p.qs["skip"][0])) for p in pages)
-    assert asked == [(["200"], 200 * n) for n in range(requests)]
+    assert asked == [(["200"], 199 * n) for n in range(requests)]
     assert not caplog.records
 
 
@@ -259,14 +261,25 @@ def test_list_count_that_shrinks_is_warned_of(wire: Mocker, session: Session, ca
 def test_list_duplicates_come_once_and_are_warned_of(
     wire: Mocker, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Something was inserted before page two: its first entry is the last of page one again.
+    # Something was inserted before page two, and something else deleted behind it: the numbers agree, the pages do not.
     def answer(skip: int, limit: int, q: str | None) -> dict[str, Any]:
-        numbers = range(200) if skip == 0 else range(199, 399)
-        return {"count": 400, "objects": [asset(n) for n in numbers]}
+        return {"count": 300, "objects": [asset(n) for n in (range(200) if skip == 0 else range(198, 299))]}
 
     serve_list(wire, answer)
-    assert ids(session) == [f"id-{n}" for n in range(399)]
-    assert "400 arrived, 399 of them different" in caplog.text
+    assert ids(session) == [f"id-{n}" for n in range(299)]
+    assert "300 arrived, 299 of them different, and a page did not begin where the one before it ended" in caplog.text
+
+
+def test_what_slips_through_between_two_pages_is_warned_of(
+    wire: Mocker, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Two were deleted before page two and two others added at the end: 200 is in neither page, and every number agrees.
+    def answer(skip: int, limit: int, q: str | None) -> dict[str, Any]:
+        return {"count": 300, "objects": [asset(n) for n in (range(200) if skip == 0 else range(201, 302))]}
+
+    serve_list(wire, answer)
+    assert "id-200" not in ids(session)
+    assert "a page did not begin where the one before it ended" in caplog.text
 
 
 @pytest.mark.parametrize("entry", [None, "x", {}, {"id": "i", "path": "p"}])
