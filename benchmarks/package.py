@@ -48,7 +48,6 @@ def export(connection: dict[str, Any]) -> dict[str, Any]:
 def ours(source: dict[str, Any], target: dict[str, Any], job: str, file: Path) -> dict[str, Any]:
     """Fetch, verify and upload as tasks do it; memory is told beyond what the imports alone take."""
     import javaproperties  # noqa: F401 - imported on demand otherwise
-    import requests_toolbelt  # noqa: F401
 
     from airflow_provider_infa.idmc import exports, imports
     from airflow_provider_infa.idmc.package import read_package
