@@ -90,3 +90,8 @@ def texts_of(error: BaseException) -> list[str]:
         texts += [str(chain), repr(chain), repr(vars(chain))]
         chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
     return texts
+
+
+def readable(error: BaseException) -> None:
+    """Fail if nobody can read what an error says."""
+    assert 0 < len(str(error)) < LONGEST_MESSAGE

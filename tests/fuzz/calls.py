@@ -117,8 +117,8 @@ IMPORTED = job(
 )
 LOG = (
     "> OIE_002 INFO 2026-01-26T09:06:39.017Z Starting import operation.\nExecution Client: API\n"
-    "> OIE_008 ERROR 2026-01-26T09:06:39.139Z Object [/SYS/ora] of type [Connection] id [1B8w] is missing the following "
-    "dependencies [DEV_AGENTS//SYS]\n> OIE_003 INFO 2026-01-26T09:06:39.943Z Finished import operation.\n"
+    "> OIE_008 ERROR 2026-01-26T09:06:39.139Z Object [/SYS/ora] of type [Connection] id [1B8w] is missing the "
+    "following dependencies [DEV_AGENTS//SYS]\n> OIE_003 INFO 2026-01-26T09:06:39.943Z Finished import operation.\n"
 )
 UPLOADED = {"jobId": JOB_ID, "jobStatus": {"state": "NOT_STARTED", "message": None}, "checksumValid": True}
 PUBLISHING = {

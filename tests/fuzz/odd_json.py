@@ -64,10 +64,10 @@ def write(data: Any, edits: dict[tuple[Any, ...], str | None], path: tuple[Any, 
         return edits[path] or ""
     if isinstance(data, dict):
         kept = [key for key in data if edits.get((*path, key), "") is not None]
-        return "{%s}" % ",".join(f"{json.dumps(key)}:{write(data[key], edits, (*path, key))}" for key in kept)
+        return "{" + ",".join(f"{json.dumps(key)}:{write(data[key], edits, (*path, key))}" for key in kept) + "}"
     if isinstance(data, list):
         kept = [index for index in range(len(data)) if edits.get((*path, index), "") is not None]
-        return "[%s]" % ",".join(write(data[index], edits, (*path, index)) for index in kept)
+        return "[" + ",".join(write(data[index], edits, (*path, index)) for index in kept) + "]"
     return json.dumps(data)
 
 

@@ -174,7 +174,10 @@ def test_an_answer_of_tens_of_megabytes(wire: Wire, file: Path, monkeypatch: pyt
     call = CALLS["objects"]
     for body in (b'"' + b"x" * (32 << 20) + b'"', b'{"objects": "' + b"y" * (32 << 20) + b'"}'):
         wire.start(serve(call, [http(body)]))
-        with bounded(len(body)), Session(settings(), sleep=lambda seconds: None) as session:
-            with pytest.raises(IdmcError) as raised:
-                call.run(session, file)
+        with (
+            bounded(len(body)),
+            Session(settings(), sleep=lambda seconds: None) as session,
+            pytest.raises(IdmcError) as raised,
+        ):
+            call.run(session, file)
         assert len(str(raised.value)) < 1_000

@@ -35,7 +35,7 @@ from airflow_provider_infa.idmc.errors import IdmcPackageError
 from airflow_provider_infa.idmc.package import Package, read_package
 
 from . import odd_json
-from .bounds import GROWTH, LONGEST_MESSAGE, bounded, examples
+from .bounds import GROWTH, bounded, examples, readable
 
 #: Tests of packages, each with the same part of them.
 SHARE = 1 / 7
@@ -119,7 +119,7 @@ def read(file: Path, data: bytes, *, relax: bool = False) -> Package | None:
         with bounded(len(data)):
             package = read_package(file, relax_checksum=relax)
     except IdmcPackageError as error:
-        assert len(str(error)) < LONGEST_MESSAGE
+        readable(error)
         return None
     assert (package.path, package.size) == (file, len(data))
     assert package.sha256 == hashlib.sha256(data).hexdigest()
@@ -195,7 +195,7 @@ def test_damaged_bytes(file: Path, data: st.DataObject) -> None:
             if at < len(damaged):
                 damaged[at] ^= bits
     elif way == "move":
-        start, end, to = sorted([data.draw(place), data.draw(place)]) + [data.draw(place)]
+        start, end, to = *sorted([data.draw(place), data.draw(place)]), data.draw(place)
         damaged[to:to] = damaged[start:end]
     elif way == "insert":
         at = data.draw(place)
@@ -243,7 +243,7 @@ def _with_zip64(data: bytearray, numbers: list[int]) -> bytearray:
     end, first = data.rfind(b"PK\5\6"), data.find(b"PK\1\2")
     if end < 0 or not 0 <= first < end:
         return data
-    size, at = struct.unpack_from("<LL", data, end + 12)
+    (size,) = struct.unpack_from("<L", data, end + 12)
     extra = struct.pack("<HHQQQ", 1, 24, *numbers[:3])
     name_length, extra_length = struct.unpack_from("<HH", data, first + 28)
     struct.pack_into("<LL", data, first + 20, 0xFFFFFFFF, 0xFFFFFFFF)
