@@ -263,6 +263,7 @@ class Airflow:
             "PYTHONPATH": str(ROOT),
             "SSL_CERT_FILE": authority,
             "NO_COLOR": "1",
+            "PYTHONUNBUFFERED": "1",
         }
         self.home.mkdir(parents=True)
         self._run("airflow", "db", "migrate")
