@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from importlib.metadata import version
 
@@ -285,11 +286,11 @@ class Interrupted(InfaExportOperator):
         job_id = super().start(context, hook, name)
         with Path({told!r}).open("a") as file:
             print(job_id, file=file)
-        if len(Path({told!r}).read_text().split()) < {good_from}:
+        if len(Path({told!r}).read_text().split()) < 2:
             {accident}
         return job_id
 
-with DAG("attach", schedule=None):
+with DAG("{dag_id}", schedule=None):
     Interrupted(
         task_id="export", infa_conn_id="infa_dev", objects={ids!r}, poll_interval=0.5,
         retries=3, retry_delay=timedelta(seconds=1),
@@ -301,11 +302,11 @@ with DAG("attach", schedule=None):
 def written(tmp_path):
     """Write the DAG, and tell the ids of the jobs that its tries went on with."""
 
-    def write(ids, accident: str, good_from: int = 2):
+    def write(dag_id: str, ids, accident: str):
         told = tmp_path / "told"
-        (tmp_path / "dags").mkdir(exist_ok=True)
-        text = DAG.format(told=str(told), ids=ids, accident=accident, good_from=good_from)
-        (tmp_path / "dags" / "attach.py").write_text(text)
+        (tmp_path / "dags").mkdir()
+        text = DAG.format(dag_id=dag_id, told=str(told), ids=ids, accident=accident)
+        (tmp_path / "dags" / f"{dag_id}.py").write_text(text)
         return lambda: told.read_text().split()
 
     return write
@@ -313,8 +314,9 @@ def written(tmp_path):
 
 @pytest.mark.slow
 def test_the_store_of_dags_test(airflow, database, promotion, written, tmp_path):
-    jobs = written(promotion.ids(), "raise RuntimeError('interrupted by the tests')")
-    airflow("dags test attach", AIRFLOW__CORE__DAGS_FOLDER=str(tmp_path / "dags"))
+    jobs = written("attach_in_process", promotion.ids(), "raise RuntimeError('interrupted by the tests')")
+    connections = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CONN_")}
+    airflow("dags test attach_in_process", AIRFLOW__CORE__DAGS_FOLDER=str(tmp_path / "dags"), **connections)
     tries = jobs()
     assert len(tries) == 2
     assert len(set(tries)) == len(starts(promotion)) == (1 if HAS_STORE else 2)
@@ -325,7 +327,7 @@ def test_the_store_of_dags_test(airflow, database, promotion, written, tmp_path)
 def test_a_killed_worker_and_a_cleared_task(place, tmp_path, written):
     here = place(tmp_path / "dags", 3, in_database=True)
     ids = [asset["id"] for asset in here.look("dev", "assets") if "release-1" in asset["tags"]]
-    jobs = written(ids, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    jobs = written("attach", ids, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     here.start_airflow()
     here.trigger("attach")
     assert here.end("attach") == "success", here.report("attach")
