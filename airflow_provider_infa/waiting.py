@@ -135,7 +135,7 @@ def job_of_event(event: dict[str, Any] | None, kind: JobKind) -> str:
     :raises AirflowFailException: If IDMC's answer showed that waiting is pointless.
     :raises RuntimeError: If the trigger failed, or the event is none of ours.
     """
-    event = event or {}
+    event = event if isinstance(event, dict) else {"message": f"{event!r:.200} is no event of ours"}
     status, job_id = event.get("status"), event.get("job_id")
     if status == "ended" and job_id:
         return str(job_id)

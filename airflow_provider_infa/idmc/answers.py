@@ -35,16 +35,20 @@ HINTS = {
 
 def load_json(text: str) -> Any:
     """
-    Parse JSON, and take a text in it that is no Unicode for a fault: it could be neither sent on nor stored.
+    Parse JSON. Texts that are no Unicode are a fault, as are NaN and Infinity: neither could be stored or sent on.
 
     :param text: The JSON text.
     :raises ValueError: If it is none.
     :raises RecursionError: If it is nested too deeply.
     """
-    data = json.loads(text)
+    data = json.loads(text, parse_constant=_no_number)
     if _SURROGATE.search(text):
         json.dumps(data, ensure_ascii=False).encode()
     return data
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from airflow_provider_infa.idmc.package import Package
 from airflow_provider_infa.idmc.planned import CREATE
 from airflow_provider_infa.idmc.publish import is_publishable
 from airflow_provider_infa.idmc.schedules import schedule_of
+from airflow_provider_infa.idmc.schemas import fault
 from airflow_provider_infa.idmc.session import Session
 
 log = logging.getLogger(__name__)
@@ -71,9 +72,8 @@ def check_backup(data: Any, uri: str) -> dict[str, Any]:
         raise IdmcInputError(f"{uri} holds no backup: its {MANIFEST} is another file.")
     if data.get("version") != VERSION:
         raise IdmcInputError(f"The backup {uri} has version {data.get('version')!r}, this is version {VERSION}.")
-    rows, fields = data["objects"], {"id", "path", "type", "schedule", "published"}
-    if not isinstance(rows, list) or not all(isinstance(row, Mapping) and fields <= row.keys() for row in rows):
-        raise IdmcInputError(f"{uri} holds no backup: an object in its {MANIFEST} is incomplete.")
+    if found := fault("backup", data):
+        raise IdmcInputError(f"{uri} holds no backup: its {MANIFEST} is damaged ({found}).")
     return dict(data)
 
 

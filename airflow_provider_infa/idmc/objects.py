@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
+from airflow_provider_infa.idmc.ahead import ahead
 from airflow_provider_infa.idmc.answers import expect, optional
 from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcInputError
 from airflow_provider_infa.idmc.models import Asset, Reference
 from airflow_provider_infa.idmc.session import Session
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 #: Largest page of objects (Informatica's page "Objects").
@@ -77,9 +74,9 @@ def quoted(value: str, name: str) -> str:
 
     :param value: The value.
     :param name: What it is, for the error.
-    :raises IdmcInputError: If the value holds both kinds of quotes, a backslash at its end or a control character.
+    :raises IdmcInputError: If the value holds both kinds of quotes, a backslash, a control character or half of one.
     """
-    if any(ord(c) < 32 for c in value) or ("'" in value and '"' in value) or "\\" in value:
+    if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in value) or ("'" in value and '"' in value) or "\\" in value:
         raise IdmcInputError(
             f"{name} {value!r} can't be part of a filter: IDMC documents no way to escape what is in it."
         )
@@ -171,9 +168,10 @@ def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
 
 def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[list[Any], int | None, int]]:
     """
-    Pages in order, each with the number of all objects as IDMC told it, and of those that it repeats: one, as a page
-    begins with the object that the one before it ended with. Else an object that was deleted, and another one that came,
-    would hide a third in between. With a limit nobody can tell whether all came, so there pages repeat nothing.
+    Pages in order, each with the number of all objects as IDMC told it, and of those that it repeats.
+
+    That is one: a page begins with the object that the one before it ended with. Else objects that were deleted, and as
+    many that came, would hide others in between. With a limit nobody expects all, so there pages repeat nothing.
     """
 
     def fetch(skip: int, size: int) -> tuple[list[Any], int | None]:
@@ -192,7 +190,7 @@ def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[
     if 0 < skip < end:
         starts = range(skip - overlap, end - overlap, step - overlap)
         pages = ((start, step if limit is None else min(step, end - start)) for start in starts)
-        for entries, count in _ahead(fetch, pages):
+        for entries, count in ahead(fetch, pages, PAGES_AT_ONCE, wait=False):
             yield entries, count, overlap
             if len(entries) <= overlap:
                 return
@@ -206,20 +204,6 @@ def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[
 
 def _id(entry: Any) -> Any:
     return entry.get("id") if isinstance(entry, dict) else None
-
-
-def _ahead(fetch: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
-    """Results in the order of the calls, of which several run at the same time and few wait to be taken."""
-    threads = ThreadPoolExecutor(PAGES_AT_ONCE, thread_name_prefix="infa-pages")
-    left = iter(calls)
-    ahead = deque(threads.submit(fetch, *call) for call in islice(left, 2 * PAGES_AT_ONCE))
-    try:
-        while ahead:
-            yield ahead.popleft().result()
-            ahead.extend(threads.submit(fetch, *call) for call in islice(left, 1))
-    finally:
-        # Whoever stops early does not wait for pages that are still on their way.
-        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def references(session: Session, id: str, ref_type: str = "uses") -> Iterator[Reference]:

@@ -14,10 +14,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from airflow_provider_infa.idmc.ahead import ahead
 from airflow_provider_infa.idmc.answers import expect, load_json, member, optional
 from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcPackageError
 from airflow_provider_infa.idmc.models import full_path
@@ -36,6 +38,8 @@ MAX_RATIO = 300
 #: Below this size a ratio says nothing.
 SMALL = 1 << 20
 CHUNK = 1 << 20
+#: Files of a package that are verified at the same time: inflating and hashing leave the interpreter's lock to others.
+THREADS = 4
 #: Characters of a message, as a name in a package can have 65,535.
 SHOWN = 500
 
@@ -94,24 +98,28 @@ def read_package(path: Path, *, relax_checksum: bool = False) -> Package:
         if the manifest or the checksums are missing or can't be read, or if a file does not match its checksum;
         the message names the file.
     """
-    with path.open("rb") as file:
-        name, org_id, org_name, objects = _read(path, file, relax_checksum)
-        file.seek(0)
-        digest = hashlib.sha256()
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-        size = file.tell()
+    with ThreadPoolExecutor(1, thread_name_prefix="infa-hash") as beside:
+        whole = beside.submit(_sha256, path)
+        with path.open("rb") as file:
+            name, org_id, org_name, objects = _read(path, file, relax_checksum)
+        sha256, size = whole.result()
     if not objects:
         raise IdmcPackageError(f"Package {path.name} holds no objects.")
     return Package(
         path=path,
-        sha256=digest.hexdigest(),
+        sha256=sha256,
         size=size,
         name=name,
         source_org_id=org_id,
         source_org_name=org_name,
         objects=objects,
     )
+
+
+def _sha256(path: Path) -> tuple[str, int]:
+    """Hex digest and size of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 class _Refused(Exception):
@@ -195,8 +203,9 @@ def _manifest(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> di
 
 def _verify(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo], relax: bool) -> None:
     expected = _checksums(archive, names)
-    for name, info in names.items():
-        actual = _digest(archive, info)  # reads every entry, also those without a checksum: that checks the CRC
+    # Every entry is read, also those without a checksum: that checks the CRC.
+    digests = ahead(_digest, ((archive, info) for info in names.values()), THREADS, wait=True)
+    for name, actual in zip(names, digests, strict=True):
         if name in expected:
             if actual != expected[name].upper() and not relax:
                 raise _Refused(f"{name!r} does not match its checksum in {CHECKSUMS}")

@@ -12,6 +12,7 @@ from typing import Any
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPlanBlockedError
 from airflow_provider_infa.idmc.models import CONNECTION, FOLDER, PROJECT, SCHEDULABLE, Asset, same_type
 from airflow_provider_infa.idmc.package import Package, PackageObject
+from airflow_provider_infa.idmc.schemas import fault
 
 #: Version of the plan's layout, raised when a reader of plans has to change.
 VERSION = 1
@@ -230,4 +231,7 @@ def check_plan(plan: Any) -> dict[str, Any]:
         raise IdmcInputError(f"The plan is damaged ({type(error).__name__}: {error}): plan again.") from None
     if actual != plan["hash"]:
         raise IdmcInputError("The plan was changed after it was made: its content does not match its hash. Plan again.")
+    # What the hash does not cover is for people, and is read all the same.
+    if found := fault("plan", plan):
+        raise IdmcInputError(f"The plan is damaged ({found}): plan again.")
     return dict(plan)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from airflow_provider_infa.idmc.errors import IdmcInputError
 from airflow_provider_infa.idmc.lookup import lookup
 from airflow_provider_infa.idmc.models import FOLDER, PROJECT, Asset, same_type
 from airflow_provider_infa.idmc.objects import list_objects
+from airflow_provider_infa.idmc.schemas import validator
 from airflow_provider_infa.idmc.session import Session
 
-SCHEMA = Path(__file__).with_name("release.schema.json")
 #: What ends the fixed part of a pattern.
 _WILD = "*?["
 #: Values that anchors may add to those that are written down.
 ANCHORED = 10_000
+#: Faults that are told, and characters of each: one may repeat a whole value.
+SHOWN, LONGEST = 50, 400
 #: Types of YAML that JSON lacks.
 _NO_JSON = ("timestamp", "binary", "set", "omap", "pairs")
 
@@ -80,12 +80,14 @@ def parse_release(text: str, source: str) -> Release:
     :raises IdmcInputError: If it is no YAML, or does not fit the schema; every fault with its line and key.
     """
     import yaml
-    from jsonschema import Draft202012Validator
 
     try:
         tree = yaml.compose(text, yaml.SafeLoader)
         nodes = _nodes(tree)
         data = yaml.safe_load(text)
+        for node in nodes:
+            if isinstance(node.value, str):
+                node.value.encode()  # an escape can write half a character, which nothing could carry
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise IdmcInputError(f"{source}, line {line}: this is no YAML: {error.reason}.") from None
@@ -98,10 +100,12 @@ def parse_release(text: str, source: str) -> Release:
         raise IdmcInputError(f"{source}: this is no YAML: {type(error).__name__}: {error}.") from None
     faults = [_Fault(line, f"{key!r} occurs twice") for line, key in _repeated(tree)]
     faults += [_Fault(at.start_mark.line + 1, said) for node in nodes for at, said in _no_text(node)]
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    faults += [fault for error in validator.iter_errors(data) for fault in _faults(error, tree)]
+    faults += [fault for error in validator("release").iter_errors(data) for fault in _faults(error, tree)]
     if faults:
-        lines = [f"{source}, line {fault.line}: {fault.text}." for fault in sorted(set(faults), key=lambda f: f.line)]
+        found = sorted(set(faults), key=lambda f: f.line)
+        lines = [f"{source}, line {fault.line}: {fault.text[:LONGEST]}." for fault in found[:SHOWN]]
+        if len(found) > SHOWN:
+            lines.append(f"... and {len(found) - SHOWN} more")
         raise IdmcInputError("\n".join(lines))
     targets = {org: TargetNames(**(names or {})) for org, names in data.get("targets", {}).items()}
     read = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
@@ -173,8 +177,7 @@ def _faults(error: Any, tree: Any) -> Iterator[_Fault]:
         text = f"{where}: {error.instance!r} is neither OVERWRITE nor REUSE nor an object"
         yield _Fault(_line(tree, path), text if path else "a release needs objects or include")
         return
-    # It repeats the value, however long that is.
-    yield _Fault(_line(tree, path), f"{where}: {error.message[:300]}")
+    yield _Fault(_line(tree, path), f"{where}: {error.message}")
 
 
 def _line(node: Any, path: list[Any]) -> int:

@@ -14,6 +14,7 @@ import re
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -290,11 +291,14 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
         announced = int(length) if re.fullmatch(r"[0-9]{1,18}", length) and not encoded else None
         progress = Progress(f"Download of {target.name}", announced)
         digest, size = hashlib.sha256(head), len(head)
-        with target.open("wb") as file:
+        # One chunk is hashed while it is written and the next one arrives.
+        with target.open("wb") as file, ThreadPoolExecutor(1, thread_name_prefix="infa-hash") as beside:
             file.write(head)
+            hashed = beside.submit(digest.update, b"")
             for chunk in chunks:
+                hashed.result()
+                hashed = beside.submit(digest.update, chunk)
                 file.write(chunk)
-                digest.update(chunk)
                 size += len(chunk)
                 progress.at(size)
                 if size > MAX_PACKAGE:
@@ -346,8 +350,13 @@ def _new_session(connections: int) -> requests.Session:
         def get_redirect_target(self, resp: requests.Response) -> None:
             """Redirects are not even looked at: requests would fail on an address that is none."""
 
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            """Uploads go in pieces of our size: those of urllib3, 16 KiB, cost more than the rest of an upload."""
+            super().init_poolmanager(*args, blocksize=CHUNK, **kwargs)
+
     session = Http()
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
+    adapter = Adapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     # The session id travels in a header that we set; cookies of one login must not leak into the next.

@@ -204,7 +204,7 @@ def test_a_row_that_lacks_something(wire: Mocker, session: Session, lacking: str
     """Found before anything is sent, wherever it is."""
     backup = good(wire, session)
     del backup["objects"][-1][lacking]
-    with pytest.raises(errors.IdmcInputError, match=r"^s3://b/1 holds no backup: an object in its backup\.json is inc"):
+    with pytest.raises(errors.IdmcInputError, match=rf"^s3://b/1 holds no backup: .*'{lacking}' is a required"):
         check_backup(backup, "s3://b/1")
 
 
