@@ -98,7 +98,7 @@ def page_threads() -> list[str]:
 
 
 def no_threads_left() -> bool:
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while page_threads() and time.monotonic() < until:
         time.sleep(0.01)
     return not page_threads()
