@@ -94,7 +94,7 @@ def starts(total: int, page: int = 200) -> list[int]:
 
 
 def page_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("infa-pages")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("infa-")]
 
 
 def no_threads_left() -> bool:
