@@ -42,7 +42,7 @@ def load_json(text: str) -> Any:
     :raises RecursionError: If it is nested too deeply.
     """
     data = json.loads(text, parse_constant=_no_number)
-    if _SURROGATE.search(text):
+    if "\\u" in text and _SURROGATE.search(text):
         json.dumps(data, ensure_ascii=False).encode()
     return data
 
