@@ -16,8 +16,8 @@ from airflow_provider_infa.idmc.session import Session
 
 log = logging.getLogger(__name__)
 
-#: What a user is told who stops a task; takes kind and id of the job.
-NOT_CANCELLED = "The task was stopped, but IDMC has no call to cancel a job: %s job %s goes on."
+#: What a user is told when a task or a wait is stopped; takes kind and id of the job.
+NOT_CANCELLED = "The wait was stopped. IDMC has no call to cancel a job: %s job %s goes on."
 
 #: Failed objects named in an error; the rest is in the results.
 SHOWN = 20

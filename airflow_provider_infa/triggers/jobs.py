@@ -91,7 +91,12 @@ class InfaJobTrigger(BaseTrigger):
             yield TriggerEvent(self._event("error", message=f"{type(error).__name__}: {error}"))
 
     async def on_kill(self) -> None:
-        """Cancels nothing: IDMC has no call for it. Airflow calls this from 3.3 on, when a user stops the task."""
+        """
+        Cancels nothing: IDMC has no call for it.
+
+        Airflow calls this from 3.3 on, when a user stops the task; also when another triggerer took over the wait because
+        this one's heartbeat was late, so it could not cancel anything anyway.
+        """
         self.log.warning(NOT_CANCELLED, self.kind, self.job_id)
 
     async def _wait(self) -> dict[str, Any]:
@@ -121,7 +126,9 @@ class InfaJobTrigger(BaseTrigger):
             # the job may have ended while no triggerer was there to see it.
             patience = max(self.deadline - time.time(), LAST_LOOK)
             try:
-                job = await asyncio.wait_for(poller.get_job(kind, self.job_id), patience)
+                # Not wait_for: that of Python 3.11 swallows a cancellation which comes together with the answer.
+                async with asyncio.timeout(patience):
+                    job = await poller.get_job(kind, self.job_id)
             except TimeoutError:
                 return self._event("timeout", state=state)
             except IdmcError as error:
@@ -158,4 +165,5 @@ async def _connection(conn_id: str) -> Any:
     except AirflowNotFoundException:
         from asgiref.sync import sync_to_async
 
-        return await asyncio.wait_for(sync_to_async(BaseHook.get_connection)(conn_id), CONNECTION_TIMEOUT)
+        async with asyncio.timeout(CONNECTION_TIMEOUT):
+            return await sync_to_async(BaseHook.get_connection)(conn_id)
