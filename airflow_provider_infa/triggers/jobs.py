@@ -94,8 +94,8 @@ class InfaJobTrigger(BaseTrigger):
         """
         Cancels nothing: IDMC has no call for it.
 
-        Airflow calls this from 3.3 on, when a user stops the task; also when another triggerer took over the wait because
-        this one's heartbeat was late, so it could not cancel anything anyway.
+        Airflow calls this from 3.3 on, when a user stops the task; also when another triggerer took over the wait, as
+        this one's heartbeat was late, so that nothing might be cancelled anyway.
         """
         self.log.warning(NOT_CANCELLED, self.kind, self.job_id)
 
