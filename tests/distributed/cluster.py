@@ -165,6 +165,14 @@ class Cluster(Place):
 
     # --- Looking afterwards ---------------------------------------------------------------------------------------
 
+    def waits_of(self, triggerer: int) -> list[tuple[str, str, str]]:
+        """All waits that a triggerer has ever begun, as its logs tell: DAG, run and task."""
+        found = []
+        for log in (self.home / "logs").rglob(f"attempt=*.log.trigger.{triggerer}.log"):
+            dag, run, task = (part.partition("=")[2] for part in log.parts[-4:-1])
+            found += [(dag, run, task)] * log.read_text().count(") starting")
+        return found
+
     def waits(self) -> set[str]:
         """What is stored of the triggers that are waiting now; it is gone when they end."""
         return {text for (text,) in self.query('SELECT kwargs FROM "trigger"')}

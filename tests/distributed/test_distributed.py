@@ -109,14 +109,12 @@ class Killed:
     after: str
     held: list[tuple[str, str, str]]
 
-    def orgs(self) -> Counter[str]:
-        """How many of those tasks had to do with which org."""
-        pairs = [(dag.removeprefix("into_"), run, task) for dag, run, task in self.held]
-        return Counter(source_of(target, run) if is_at_source(task) else target for target, run, task in pairs)
 
-
-def is_at_source(task: str) -> bool:
-    return task in ("list", "release.export")
+def orgs_of(tasks: list[tuple[str, str, str]]) -> Counter[str]:
+    """How many of these tasks have to do with which org."""
+    pairs = [(dag.removeprefix("into_"), run, task) for dag, run, task in tasks]
+    at_source = ("list", "release.export")
+    return Counter(source_of(target, run) if task in at_source else target for target, run, task in pairs)
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +179,9 @@ def moment(text: str) -> datetime:
 
 
 def again(here, *tasks: str) -> list[tuple[str, str, str]]:
-    """Which of these tasks have been run more than once."""
+    """Which tasks, or which of these, have been run more than once."""
     rows = here.query("SELECT dag_id, run_id, task_id FROM task_instance WHERE try_number > 1")
-    return [row for row in rows if row[2] in tasks]
+    return [row for row in rows if not tasks or row[2] in tasks]
 
 
 def test_all_promotions_succeed(here):
@@ -195,13 +193,16 @@ def test_all_promotions_succeed(here):
 
 
 def test_what_was_killed_held_work_that_others_took_over(here):
-    assert sorted(each.name.partition("-")[0] for each in here.killed) == ["triggerer", "worker"]
-    for each in here.killed:
-        assert each.held
-    (worker,) = (each for each in here.killed if each.name.startswith("worker"))
-    tried = here.query("SELECT dag_id, run_id, task_id FROM task_instance WHERE try_number > 1")
-    assert set(worker.held) & set(tried)
-    assert [part.name for part in here.parts if part.name.startswith(("worker", "triggerer"))] != []
+    killed = {each.name.partition("-")[0]: each for each in here.killed}
+    assert killed.keys() == {"triggerer", "worker"}
+    left = [part for part in here.parts if part.name.startswith(("worker", "triggerer"))]
+    assert len(left) == 2
+    for part in left:
+        part.assert_running()
+    assert set(killed["worker"].held) & set(again(here))
+    (other,) = (number for number, part in here.triggerers.items() if part in left)
+    assert killed["triggerer"].held
+    assert set(killed["triggerer"].held) <= set(here.waits_of(other))
 
 
 def test_each_import_is_started_once(here):
@@ -270,7 +271,8 @@ def test_sessions_are_closed_but_those_of_the_killed(here, say):
     left: Counter[str] = Counter()
     for each in here.killed:
         # A triggerer shares one session among all waits for an org.
-        left += each.orgs() if each.name.startswith("worker") else Counter(set(each.orgs()))
+        orgs = orgs_of(each.held)
+        left += orgs if each.name.startswith("worker") else Counter(set(orgs))
     for org in [*SOURCES, *TARGETS]:
         # A trigger logs out in the background, after its event.
         here.wait_until(lambda org=org: here.look(org, "sessions")["open"] <= left[org], 15)
@@ -278,10 +280,16 @@ def test_sessions_are_closed_but_those_of_the_killed(here, say):
     say(f"Sessions left open: {sum(here.look(org, 'sessions')['open'] for org in [*SOURCES, *TARGETS])}.")
 
 
-def test_logins_of_a_triggerer(here, say):
-    for triggerer in here.triggerers.values():
-        logins = Counter(re.findall(r"Logged in to org (\S+) as", triggerer.output))
-        say(f"{triggerer.name}: {sum(logins.values())} logins, {dict(logins)}.")
+def test_waits_share_logins(here, say):
+    for number, triggerer in here.triggerers.items():
+        waits = orgs_of(here.waits_of(number))
+        orgs = re.findall(r"Logged in to org ACME_(\S+) as", triggerer.output)
+        logins = Counter(org.lower() for org in orgs)
+        say(f"{triggerer.name} logged in {sum(logins.values())} times for {sum(waits.values())} waits.")
+        assert logins
+        assert {org: count for org, count in logins.items() if count > waits[org]} == {}
+        # Many exports run at once in the same two orgs.
+        assert sum(logins[org] for org in SOURCES) < sum(waits[org] for org in SOURCES)
 
 
 def test_no_secret_is_left_anywhere(here):
