@@ -62,10 +62,13 @@ class Cluster(Place):
             "AIRFLOW__API__SECRET_KEY": os.urandom(16).hex(),
             "AIRFLOW__API_AUTH__JWT_SECRET": os.urandom(64).hex(),
         }
-        migration = self.airflow("migration", "db", "migrate")
-        assert migration.wait(120) == 0, migration.output
         self._database = psycopg2.connect(f"postgresql://{services.postgres}")
         self._database.autocommit = True
+
+    def migrate(self) -> None:
+        """Make Airflow's tables."""
+        migration = self.airflow("migration", "db", "migrate")
+        assert migration.wait(120) == 0, migration.output
 
     def write_dags(self, texts: dict[str, str]) -> None:
         """Write a DAG file for each name."""

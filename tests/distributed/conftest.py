@@ -72,6 +72,7 @@ def cluster(request: pytest.FixtureRequest, services: Any, tmp_path_factory: pyt
     folder = tmp_path_factory.mktemp("cluster")
     started = Cluster(folder, services)
     try:
+        started.migrate()
         yield started
     finally:
         started.stop()
