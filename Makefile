@@ -28,7 +28,7 @@ test: ## The fast tests on the newest Airflow
 
 test-slow: ## Example DAGs, scheduler and triggerer for real
 	@$(PYTHON) tools/environments.py $(AIRFLOW)
-	$(RUN) -m pytest -q -n $(PROCESSES) -m slow $(TESTS)
+	$(RUN) -m pytest -q -n $(PROCESSES) -m slow --ignore tests/faults $(TESTS)
 
 test-matrix: ## The Airflow tests, fast and slow, on every supported Airflow (the fast ones on the newest are in make test)
 	@$(PYTHON) tools/environments.py $(MATRIX)
@@ -43,6 +43,7 @@ test-faults: ## Every fault at every step of a promotion, and processes killed a
 
 test-distributed: ## Fifty promotions on Celery, Postgres and Redis, with a worker and a triggerer killed
 	@$(PYTHON) tools/environments.py $(AIRFLOW)-distributed
+	@.venv/$(AIRFLOW)-distributed/bin/python tools/services.py
 	.venv/$(AIRFLOW)-distributed/bin/python -m pytest -q tests/distributed
 
 test-fuzz: ## 10,000 generated packages and 10,000 generated answers

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_infa.idmc.errors import IdmcNotFoundError
 from airflow_provider_infa.idmc.models import JobKind, JobState
+from airflow_provider_infa.idmc.publish import PUBLISH_KINDS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -59,4 +60,5 @@ def _is_worth_it(hook: InfaHook, kind: JobKind, job_id: str) -> bool:
         job = hook.get_job(kind, job_id, expand=True)
     except IdmcNotFoundError:
         return False
-    return not job.state.is_end or job.outcome is JobState.SUCCESSFUL
+    # A publication that is over may have been of what an import has replaced since; another one changes nothing.
+    return not job.state.is_end or (job.outcome is JobState.SUCCESSFUL and kind not in PUBLISH_KINDS)

@@ -63,7 +63,7 @@ def publish_all(
         return job.id
 
     for kind, paths in calls[len(started) :]:
-        job_id = attach_or_start(context, hook, kind, paths, partial(start, kind, paths))
+        job_id = attach_or_start(context, hook, kind, [paths, more], partial(start, kind, paths))
         started.append((kind, job_id))
         wait_for_job(
             operator,
@@ -128,7 +128,7 @@ class InfaPublishOperator(BaseOperator):
 
     What others are built on goes first, taskflows go last and in calls of their own, at most 199 assets a call, and
     each call waits for the one before it. A retry publishes again, which changes nothing where it is published; from
-    Airflow 3.3 on it goes on with what an earlier try started, unless that failed.
+    Airflow 3.3 on it goes on with what an earlier try started and what still runs.
 
     :param objects: Rows with ``path`` and ``type``, all of types that can be published.
     :param plan: Instead of ``objects``, the plan of the import: what that brings and can be published.

@@ -13,10 +13,11 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_infa.arguments import seconds
 from airflow_provider_infa.hooks.connection import settings_of
-from airflow_provider_infa.idmc.errors import IdmcAuthenticationError, IdmcError
+from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import NOT_CANCELLED
 from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.policy import growing_delay, next_poll
+from airflow_provider_infa.idmc.settings import Settings
 from airflow_provider_infa.triggers.poller import Poller
 
 #: Seconds for the last look at a job after the deadline.
@@ -25,6 +26,8 @@ LAST_LOOK = 1.0
 #: and a task that goes on before the scheduler has noticed the end of its process is taken for a lost one and run
 #: again (``process_executor_events`` of Airflow 3.3.2).
 LOOKS_BEFORE = 3
+#: Seconds for which a connection that was fetched serves further waits.
+SHARED_FOR = 10.0
 #: Seconds for fetching a connection in the way that can hang.
 CONNECTION_TIMEOUT = 30.0
 
@@ -101,14 +104,14 @@ class InfaJobTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         poll_interval = seconds(self.poll_interval, "poll_interval")
-        settings = settings_of(await _connection(self.infa_conn_id))
+        settings = await current_settings(self.infa_conn_id)
         while True:
             poller = Poller.join(settings)
             try:
                 return await self._poll(poller, poll_interval)
-            except IdmcAuthenticationError:
-                # The password may have been changed in the connection as well, since the wait began.
-                now = settings_of(await _connection(self.infa_conn_id))
+            except IdmcError:
+                # The connection may have been changed since: the password, or even the org.
+                now = await current_settings(self.infa_conn_id, 0.0)
                 if now == settings:
                     raise
                 settings = now
@@ -153,7 +156,34 @@ class InfaJobTrigger(BaseTrigger):
         return event if self.carry is None else {**event, "carry": self.carry}
 
 
-async def _connection(conn_id: str) -> Any:
+_fetches: dict[tuple[asyncio.AbstractEventLoop, str], tuple[float, asyncio.Task[Settings]]] = {}
+
+
+async def current_settings(conn_id: str, max_age: float = SHARED_FOR) -> Settings:
+    """
+    Settings of a connection, fetched once for all waits that ask at about the same time.
+
+    A triggerer fetches connections one after the other, through its supervisor and the API server, and that costs more
+    than all requests of a wait.
+
+    :param conn_id: Airflow connection.
+    :param max_age: How many seconds ago a fetch may have begun; with none, it begins after this call.
+    """
+    loop = asyncio.get_running_loop()
+    key, since = (loop, conn_id), loop.time() - max_age
+    while True:
+        began, fetch = _fetches.get(key, (0.0, None))
+        if fetch is None or (fetch.done() and (began < since or fetch.cancelled() or fetch.exception())):
+            began, fetch = loop.time(), loop.create_task(_fetch(conn_id))
+            _fetches[key] = (began, fetch)
+            loop.call_later(SHARED_FOR, _fetches.pop, key, None)
+        if began >= since:
+            # Whoever began the fetch may be cancelled; the others still want it.
+            return await asyncio.shield(fetch)
+        await asyncio.wait([fetch])
+
+
+async def _fetch(conn_id: str) -> Settings:
     """
     Fetch a connection.
 
@@ -161,9 +191,9 @@ async def _connection(conn_id: str) -> Any:
     into the database and finds only connections of the environment. The synchronous one does.
     """
     try:
-        return await get_async_connection(conn_id)
+        return settings_of(await get_async_connection(conn_id))
     except AirflowNotFoundException:
         from asgiref.sync import sync_to_async
 
         async with asyncio.timeout(CONNECTION_TIMEOUT):
-            return await sync_to_async(BaseHook.get_connection)(conn_id)
+            return settings_of(await sync_to_async(BaseHook.get_connection)(conn_id))

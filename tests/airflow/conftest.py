@@ -720,12 +720,12 @@ class Place:
                 os.kill(pid, signal.SIGKILL)
 
     def left(self) -> list[int]:
-        """Processes that still run with our home."""
-        marker, found = f"AIRFLOW_HOME={self.home}".encode(), []
-        for environ in Path("/proc").glob("[0-9]*/environ"):
+        """Processes that still run in our folder; tasks write their names over their environment."""
+        found = []
+        for cwd in Path("/proc").glob("[0-9]*/cwd"):
             with contextlib.suppress(OSError):
-                if marker in environ.read_bytes().split(b"\0"):
-                    found.append(int(environ.parent.name))
+                if cwd.readlink() == self.folder:
+                    found.append(int(cwd.parent.name))
         return found
 
 

@@ -232,7 +232,7 @@ def service(promotion, tmp_path):
 
 @pytest.mark.parametrize("at", [1, 2])
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_retried_publication_repeats_no_call(promotion, run, store, lose_worker, service, at, deferrable):
+def test_a_retried_publication_goes_on_with_what_runs(promotion, run, store, lose_worker, service, at, deferrable):
     promotion.end_jobs_after_two_looks()
     task = publish(deferrable=deferrable)
     # A deferred task that goes on is a new process; at the second call it has seen the end of the first.
@@ -241,7 +241,8 @@ def test_a_retried_publication_repeats_no_call(promotion, run, store, lose_worke
     assert len(publications(promotion)) == at
     rows = run(task)
     assert [row["path"] for row in rows] == [row["path"] for row in ROWS]
-    assert len(publications(promotion)) == 2
+    # What was over is published again: an import may have replaced it since.
+    assert len(publications(promotion)) == 1 + at
     assert {asset["path"] for asset in promotion.sim.assets("test") if asset["published"]} >= {r["path"] for r in ROWS}
 
 
