@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def ahead(call: Callable[..., T], arguments: Iterable[tuple[Any, ...]], threads: int, *, wait: bool) -> Iterator[T]:
+def ahead(
+    call: Callable[..., T], arguments: Iterable[tuple[Any, ...]], threads: int, *, wait: bool
+) -> Generator[T, None, None]:
     """
-    Results in the order of the arguments. Few of them wait to be taken, so memory stays flat.
+    Results in the order of the arguments. Few of them wait to be taken, so memory stays flat. To be closed.
 
     :param call: Runs in several threads.
     :param arguments: Of each call.

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from airflow_provider_infa.idmc.policy import Failure
 from airflow_provider_infa.idmc.transport import Trouble
 
 
-class Ceiling:
+class _Limit:
     """
-    Lets so many threads through at the same time, and adapts that number to what the org bears.
+    The number, and what changes it.
 
     An answer "too many requests" halves it, once for all requests that were in flight together; a good answer raises
     it again, by about one for each round of good ones. No source tells how much IDMC bears.
-
-    :param most: The number to begin with, which is never exceeded. It never falls below one.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, free: threading.Semaphore | asyncio.Semaphore) -> None:
         self._most = most
         self._limit = float(most)
-        self._in_flight = 0
+        self._free = free
+        self._slots = most  # free ones and those in use
         self._shrunk = 0
-        self._change = threading.Condition()
+        self._lock = threading.Lock()
 
     @property
     def limit(self) -> int:
@@ -33,32 +33,60 @@ class Ceiling:
         return int(self._limit)
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Wait until another request may be sent; for one exchange, whose :class:`Trouble` it looks at in passing."""
-        with self._change:
-            self._change.wait_for(lambda: self._in_flight < self.limit)
-            self._in_flight += 1
-            shrunk = self._shrunk
+    def _taken(self) -> Iterator[None]:
+        """For one exchange in a slot, whose :class:`Trouble` it looks at in passing."""
+        shrunk, change = self._shrunk, 0.0
         try:
             yield
+            change = 1 / self._limit
         except Trouble as trouble:
             if trouble.failure is Failure.THROTTLED:
-                self._shrink(shrunk)
+                change = -self._limit / 2
             raise
-        else:
-            self._grow()
         finally:
-            with self._change:
-                self._in_flight -= 1
-                self._change.notify_all()
+            with self._lock:
+                # What was sent before the last time it shrank tells nothing about the ceiling since.
+                if change > 0 or shrunk == self._shrunk:
+                    self._shrunk += change < 0
+                    self._limit = min(float(self._most), max(1.0, self._limit + change))
+                self._give_back()
 
-    def _shrink(self, shrunk: int) -> None:
-        with self._change:
-            # What was sent before the last time tells nothing about the ceiling since.
-            if shrunk == self._shrunk:
-                self._limit = max(1.0, self._limit / 2)
-                self._shrunk += 1
+    def _give_back(self) -> None:
+        self._slots -= 1
+        while self._slots < self.limit:
+            self._slots += 1
+            self._free.release()
 
-    def _grow(self) -> None:
-        with self._change:
-            self._limit = min(float(self._most), self._limit + 1 / self._limit)
+
+class Ceiling(_Limit):
+    """
+    Lets so many threads through at the same time, and adapts that number to what the org bears.
+
+    :param most: The number to begin with, which is never exceeded. It never falls below one.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._semaphore = threading.Semaphore(most)
+        super().__init__(most, self._semaphore)
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Wait until another request may be sent; for one exchange."""
+        self._semaphore.acquire()
+        with self._taken():
+            yield
+
+
+class AsyncCeiling(_Limit):
+    """The same for tasks of one event loop. :param most: The number to begin with."""
+
+    def __init__(self, most: int) -> None:
+        self._semaphore = asyncio.Semaphore(most)
+        super().__init__(most, self._semaphore)
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait until another request may be sent; for one exchange."""
+        await self._semaphore.acquire()
+        with self._taken():
+            yield

@@ -6,13 +6,14 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError, IdmcTimeoutError
 from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Job, JobKind, JobState, same_type
 from airflow_provider_infa.idmc.policy import next_poll
-from airflow_provider_infa.idmc.publish import PUBLISH_KINDS, get_publish
-from airflow_provider_infa.idmc.session import Session
+from airflow_provider_infa.idmc.publish import PUBLISH_KINDS, get_publish, publish_state_call, read_publish
+from airflow_provider_infa.idmc.session import Api, Session
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,31 @@ def get_job(session: Session, kind: JobKind, job_id: str, *, expand_objects: boo
     if kind in PUBLISH_KINDS:
         return get_publish(session, kind, job_id, expand_objects=expand_objects)
     params = {"expand": "objects"} if expand_objects else None
-    return Job.from_wire(session.get_json(job_path(kind, job_id), params), f"the {kind.value} job")
+    return read_job(kind, job_id, session.get_json(job_path(kind, job_id), params))
+
+
+def state_call(kind: JobKind, job_id: str) -> tuple[str, Api, str]:
+    """
+    Where to GET a job's state: path, interface, and the kind of JSON to ask for.
+
+    :param kind: What kind of job it is.
+    :param job_id: Job id.
+    """
+    check_job_id(kind, job_id)
+    if kind in PUBLISH_KINDS:
+        return publish_state_call(kind, job_id)
+    return job_path(kind, job_id), Api.V3, "application/json"
+
+
+def read_job(kind: JobKind, job_id: str, answer: Any) -> Job:
+    """
+    Read a job's state.
+
+    :param kind: What kind of job it is.
+    :param job_id: Job id.
+    :param answer: The answer to :func:`state_call`.
+    """
+    return read_publish(answer, job_id) if kind in PUBLISH_KINDS else Job.from_wire(answer, f"the {kind.value} job")
 
 
 def get_log(session: Session, kind: JobKind, job_id: str) -> str:

@@ -127,4 +127,4 @@ def _read(answer: Any) -> Login | None:
 
 def _ignore(response: requests.Response) -> None:
     """Only whether a logout was answered well matters, not what with."""
-    check(response, "", readable=True)
+    check(response.status_code, response.headers, "", readable=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,9 @@ from airflow_provider_infa.idmc.models import Asset, Reference
 from airflow_provider_infa.idmc.session import Session
 
 log = logging.getLogger(__name__)
+
+#: Entries, the number of all objects as IDMC told it with them, and how many of the entries came before already.
+Page = tuple[list[Any], int | None, int]
 
 #: Largest page of objects (Informatica's page "Objects").
 PAGE_SIZE = 200
@@ -136,23 +140,27 @@ def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
     arrived = stale = 0
     last: Any = None
     joins = True
-    for entries, count, overlap in _fetch_pages(session, q, limit):
-        if overlap and entries:
-            joins = joins and _id(entries[0]) == last
-        last = _id(entries[-1]) if entries else None
-        counts.add(count)
-        arrived += max(0, len(entries) - overlap)
-        before = len(seen)
-        for entry in entries:
-            asset = Asset.from_wire(entry)
-            if asset.id not in seen:
-                seen.add(asset.id)
-                yield asset
-                if len(seen) == limit:
-                    return
-        stale = 0 if len(seen) > before else stale + 1
-        if stale > STALE_PAGES:
-            raise IdmcAnswerError(f"The org answers with the same {len(seen)} objects again and again; {count} exist.")
+    with closing(_fetch_pages(session, q, limit)) as pages:
+        for entries, count, overlap in pages:
+            if overlap and entries:
+                joins = joins and _id(entries[0]) == last
+            last = _id(entries[-1]) if entries else None
+            counts.add(count)
+            arrived += max(0, len(entries) - overlap)
+            before = len(seen)
+            for entry in entries:
+                asset = Asset.from_wire(entry)
+                if asset.id not in seen:
+                    seen.add(asset.id)
+                    yield asset
+                    if len(seen) == limit:
+                        return
+            stale = 0 if len(seen) > before else stale + 1
+            if stale > STALE_PAGES and entries:
+                told = f"The org answers with the same {len(seen)} objects again and again, and tells of {count}."
+                raise IdmcAnswerError(told)
+            if stale > STALE_PAGES:
+                break
     # No order is documented and none can be asked for, so a change of the org between two pages shifts what they hold.
     counts.discard(None)
     if not joins or (counts and counts | {len(seen)} != {arrived}):
@@ -166,12 +174,12 @@ def _pages(session: Session, q: str, limit: int | None) -> Iterator[Asset]:
         )
 
 
-def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[list[Any], int | None, int]]:
+def _fetch_pages(session: Session, q: str, limit: int | None) -> Generator[Page, None, None]:
     """
-    Pages in order, each with the number of all objects as IDMC told it, and of those that it repeats.
+    Pages in order.
 
-    That is one: a page begins with the object that the one before it ended with. Else objects that were deleted, and as
-    many that came, would hide others in between. With a limit nobody expects all, so there pages repeat nothing.
+    A page begins with the object that the one before it ended with. Else objects that were deleted, and as many that
+    came, would hide others in between. With a limit nobody expects all, so there pages repeat nothing.
     """
 
     def fetch(skip: int, size: int) -> tuple[list[Any], int | None]:
@@ -183,23 +191,23 @@ def _fetch_pages(session: Session, q: str, limit: int | None) -> Iterator[tuple[
     size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
     entries, count = fetch(0, size)
     yield entries, count, 0
-    # As many as came: were IDMC's largest page ever smaller than what was asked for, nothing would be left out.
-    skip = step = len(entries)
-    overlap = 1 if step > 1 and limit is None else 0
+    skip = first = len(entries)
+    overlap = 1 if first > 1 and limit is None else 0
     end = min(count or 0, limit or count or 0)
-    if 0 < skip < end:
-        starts = range(skip - overlap, end - overlap, step - overlap)
-        pages = ((start, step if limit is None else min(step, end - start)) for start in starts)
-        for entries, count in ahead(fetch, pages, PAGES_AT_ONCE, wait=False):
-            yield entries, count, overlap
-            if len(entries) <= overlap:
-                return
-            skip += len(entries) - overlap
+    # Only if the page was full: IDMC's largest page may be smaller than what was asked for, or lack what the user may
+    # not read, and then only what came tells how to go on.
+    if first == size and skip < end:
+        starts = range(skip - overlap, end - overlap, size - overlap)
+        pages = ((start, size if limit is None else min(size, end - start)) for start in starts)
+        with closing(ahead(fetch, pages, PAGES_AT_ONCE, wait=False)) as fetched:
+            for entries, count in fetched:
+                yield entries, count, overlap
+        skip = max(end, starts[-1] + len(entries))
     # Where IDMC told no number, or the org has grown meanwhile, what is left comes one page after the other.
-    while len(entries) > overlap and (len(entries) >= step if count is None else skip < count):
+    while first and (len(entries) >= first if count is None else skip < count):
         entries, count = fetch(skip - overlap, size)
         yield entries, count, overlap
-        skip += len(entries) - overlap
+        skip += max(len(entries) - overlap, 0) or size - overlap
 
 
 def _id(entry: Any) -> Any:

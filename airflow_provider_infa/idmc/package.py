@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -204,14 +205,14 @@ def _manifest(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> di
 def _verify(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo], relax: bool) -> None:
     expected = _checksums(archive, names)
     # Every entry is read, also those without a checksum: that checks the CRC.
-    digests = ahead(_digest, ((archive, info) for info in names.values()), THREADS, wait=True)
-    for name, actual in zip(names, digests, strict=True):
-        if name in expected:
-            if actual != expected[name].upper() and not relax:
-                raise _Refused(f"{name!r} does not match its checksum in {CHECKSUMS}")
-        # Real packages leave the CSV and the checksum file itself uncovered.
-        elif (name == MANIFEST or name.startswith(CONTENT)) and not relax:
-            raise _Refused(f"{name!r} has no checksum in {CHECKSUMS}")
+    with closing(ahead(_digest, ((archive, info) for info in names.values()), THREADS, wait=True)) as digests:
+        for name, actual in zip(names, digests, strict=True):
+            if name in expected:
+                if actual != expected[name].upper() and not relax:
+                    raise _Refused(f"{name!r} does not match its checksum in {CHECKSUMS}")
+            # Real packages leave the CSV and the checksum file itself uncovered.
+            elif (name == MANIFEST or name.startswith(CONTENT)) and not relax:
+                raise _Refused(f"{name!r} has no checksum in {CHECKSUMS}")
     for name in expected.keys() - names.keys():
         # Real packages have two keys that match no file: bare ids, of the system project and folder.
         if "/" in name or "." in name:

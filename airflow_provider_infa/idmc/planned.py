@@ -232,6 +232,6 @@ def check_plan(plan: Any) -> dict[str, Any]:
     if actual != plan["hash"]:
         raise IdmcInputError("The plan was changed after it was made: its content does not match its hash. Plan again.")
     # What the hash does not cover is for people, and is read all the same.
-    if found := fault("plan", plan):
+    if found := fault("plan", dict(plan)):
         raise IdmcInputError(f"The plan is damaged ({found}): plan again.")
     return dict(plan)

@@ -31,6 +31,10 @@ FIRST_POLL = 1.0
 POLL_GROWTH = 1.5
 
 
+#: Seconds for which waits keep to what IDMC asks for at most: a clock that is wrong somewhere must not end them all.
+LONGEST_SILENCE = 300.0
+
+
 class Failure(Enum):
     """What went wrong with one exchange, told apart by what may be done next."""
 
@@ -151,6 +155,15 @@ def growing_delay(tries: int, rng: Callable[[], float] = random.random) -> float
     return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(tries - 1, 10)) * (0.5 + rng())
 
 
+def silence(retry_after: float | None) -> float:
+    """
+    Seconds for which IDMC is not to be asked again by any wait.
+
+    :param retry_after: Seconds that it asked for, if it did.
+    """
+    return min(retry_after or 0.0, LONGEST_SILENCE)
+
+
 def next_poll(polls: int, poll_interval: float, rng: Callable[[], float] = random.random) -> float:
     """
     Seconds until the next look at a running job.
@@ -159,4 +172,14 @@ def next_poll(polls: int, poll_interval: float, rng: Callable[[], float] = rando
     :param poll_interval: Seconds between two looks once the job has run for a while.
     :param rng: Source of randomness between 0 and 1; the result lies within ten percent of the plain value.
     """
-    return min(poll_interval, FIRST_POLL * POLL_GROWTH ** min(polls - 1, 30)) * (0.9 + 0.2 * rng())
+    return spread(min(poll_interval, FIRST_POLL * POLL_GROWTH ** min(polls - 1, 30)), rng)
+
+
+def spread(seconds: float, rng: Callable[[], float] = random.random) -> float:
+    """
+    A pause of about so many seconds, by up to a tenth longer or shorter, so that many waits do not keep step.
+
+    :param seconds: The plain value.
+    :param rng: Source of randomness between 0 and 1.
+    """
+    return seconds * (0.9 + 0.2 * rng())

@@ -76,7 +76,12 @@ def start_publish(session: Session, kind: JobKind, asset_paths: Sequence[str]) -
     if not 0 < len(asset_paths) <= LIMIT:
         raise IdmcInputError(f"One publish call takes 1 to {LIMIT} assets, not {len(asset_paths)}.")
     body = {"data": {"type": "publish", "attributes": {"assetPaths": list(asset_paths)}}}
-    return _job(session.post_json(PATH, body, api=_APIS[kind], media_type=MEDIA_TYPE))
+    return read_publish(session.post_json(PATH, body, api=_APIS[kind], media_type=MEDIA_TYPE))
+
+
+def publish_state_call(kind: JobKind, job_id: str) -> tuple[str, Api, str]:
+    """As :func:`airflow_provider_infa.idmc.jobs.state_call`, for publish jobs."""
+    return f"{PATH}/{quote(job_id, safe='')}/Status", _APIS[kind], MEDIA_TYPE
 
 
 def get_publish(session: Session, kind: JobKind, job_id: str, *, expand_objects: bool = False) -> Job:
@@ -90,15 +95,22 @@ def get_publish(session: Session, kind: JobKind, job_id: str, *, expand_objects:
     :param job_id: Publish job id.
     :param expand_objects: Also ask what it did with each asset.
     """
-    path = f"{PATH}/{quote(job_id, safe='')}"
-    job = _job(session.get_json(f"{path}/Status", api=_APIS[kind], media_type=MEDIA_TYPE), job_id)
+    path, api, media_type = publish_state_call(kind, job_id)
+    job = read_publish(session.get_json(path, api=api, media_type=media_type), job_id)
     if expand_objects and not job.objects:
         # Real answers have the assets in Status only (publish logs of iics-cli), the documentation in the other.
-        job = _job(session.get_json(path, api=_APIS[kind], media_type=MEDIA_TYPE), job_id)
+        path = path.removesuffix("/Status")
+        job = read_publish(session.get_json(path, api=api, media_type=media_type), job_id)
     return job
 
 
-def _job(answer: Any, job_id: str | None = None) -> Job:
+def read_publish(answer: Any, job_id: str | None = None) -> Job:
+    """
+    Read a publish job.
+
+    :param answer: What IDMC answered.
+    :param job_id: Its id, if the answer need not tell it.
+    """
     what = "the publish job"
     data = member(expect(answer, dict, what), "data", dict, what)
     attributes = member(data, "attributes", dict, what)

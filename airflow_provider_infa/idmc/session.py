@@ -98,7 +98,8 @@ class Session:
         self._on_secret = on_secret
         self._sleep = sleep
         self._clock = clock
-        self._transport = Transport(settings, connections)
+        #: How requests are sent.
+        self.transport = Transport(settings, connections)
         self._ceiling = Ceiling(connections)
         self._lock = threading.RLock()
         self._login: Login | None = None
@@ -135,7 +136,7 @@ class Session:
                 raise type(refused)(
                     str(refused), status=refused.status, code=refused.code, request_id=refused.request_id
                 )
-            if self._login is None:
+            if self._login is None or self._login.given_up:
                 self._login = self._log_in()
             return self._login
 
@@ -149,8 +150,8 @@ class Session:
             self._closed = True
             login, self._login = self._login, None
         if login is not None:
-            send_logout(self._transport, self.settings, login.session_id)
-        self._transport.close()
+            send_logout(self.transport, self.settings, login.session_id)
+        self.transport.close()
 
     def get_json(
         self,
@@ -254,69 +255,56 @@ class Session:
         api: Api = Api.V3,
         accept: str = "application/json",
     ) -> T:
-        used: Login | None = None
-        renewals = 0
+        tries = self.tries(method, api, path, kind)
+        while True:
+            try:
+                with self._ceiling.slot():
+                    tries.login()
+                    url, headers = tries.request(accept)
+                    data, more = body() if body else (None, {})
+                    result = self.transport.send(
+                        method,
+                        url,
+                        read,
+                        params=params,
+                        headers={**headers, **more},
+                        data=data,
+                        read_timeout=read_timeout,
+                    )
+                    tries.succeeded()
+                    return result
+            except Trouble as trouble:
+                if delay := tries.failed(trouble):
+                    self._sleep(delay)
 
-        def attempt() -> T:
-            with self._ceiling.slot():
-                return exchange()
+    def tries(self, method: str, api: Api, path: str, kind: Kind = Kind.REPEATABLE) -> Tries:
+        """
+        The tries of one call, for whoever sends it.
 
-        def exchange() -> T:
-            nonlocal used
-            used = self.login()
-            data, headers = body() if body else (None, {})
-            headers = {api.header: used.session_id, "Accept": accept, **headers}
-            result = self._transport.send(
-                method,
-                api.url(used.api_base, self.settings.cai_url) + path,
-                read,
-                params=params,
-                headers=headers,
-                data=data,
-                read_timeout=read_timeout,
-            )
-            used.accepted = True
-            self._useless_logins = 0
-            return result
-
-        def renew() -> None:
-            nonlocal renewals
-            with self._lock:
-                # Another thread may have renewed already; then its login serves this call as well.
-                if used is not None and self._login is used:
-                    self._useless_logins += not used.accepted
-                    self._login = None
-                    renewals += 1
-
-        def session_was_good() -> bool:
-            with self._lock:
-                if used is None or self._login is not used:
-                    return True  # another thread has renewed meanwhile, or is at it
-                # One more login is worth it unless the last one, too, got nothing through.
-                return renewals < RENEWALS and (used.accepted or self._useless_logins == 0)
-
-        with self._lock:
-            if self._login is not None and self._login.given_up:
-                self._login = None
-        try:
-            return self._persist(f"{method} {api.path}{path}", kind, attempt, renew, session_was_good)
-        except errors.IdmcAuthenticationError:
-            if used is not None:
-                used.given_up = True
-            raise
+        :param method: HTTP method.
+        :param api: The interface.
+        :param path: Path below that of the interface.
+        :param kind: Whether the call may be repeated when its outcome is unknown.
+        """
+        return Tries(self, f"{method} {api.path}{path}", kind, api, path)
 
     def _log_in(self) -> Login:
         what = f"Login of {self.settings.username!r} at {self.settings.login_url}"
-        try:
-            login = self._persist(
-                what, Kind.LOGIN, lambda: send_login(self._transport, self.settings, self._on_session_id)
-            )
-        except errors.IdmcAuthenticationError as error:
-            self._refused = error
-            raise
+        tries = Tries(self, what, Kind.LOGIN)
+        while True:
+            try:
+                login = send_login(self.transport, self.settings, self._on_session_id)
+                break
+            except Trouble as trouble:
+                try:
+                    delay = tries.failed(trouble)
+                except errors.IdmcAuthenticationError as error:
+                    self._refused = error
+                    raise
+                self._sleep(delay)
         expected = self.settings.expected_org
         if expected and expected not in (login.org_name, login.org_id):
-            send_logout(self._transport, self.settings, login.session_id)
+            send_logout(self.transport, self.settings, login.session_id)
             self._refused = errors.IdmcWrongOrgError(
                 f"The login of {login.user!r} leads to org {login.org_name!r} ({login.org_id}), but the connection "
                 f"expects {expected!r}. Nothing else was sent. Correct the user or the expected organization."
@@ -330,40 +318,105 @@ class Session:
         if self._on_secret is not None:
             self._on_secret(session_id)
 
-    def _persist(
-        self,
-        what: str,
-        kind: Kind,
-        attempt: Callable[[], T],
-        renew: Callable[[], None] | None = None,
-        session_was_good: Callable[[], bool] = lambda: False,
-    ) -> T:
-        """Run ``attempt`` until it succeeds or the policy gives up."""
-        tries = 0
-        first_failure: float | None = None
-        while True:
-            tries += 1
-            try:
-                return attempt()
-            except Trouble as trouble:
-                now = self._clock()
-                first_failure = now if first_failure is None else first_failure
-                decision = next_step(
-                    trouble.failure,
-                    kind,
-                    tries=tries,
-                    elapsed=now - first_failure,
-                    retry_timeout=self.settings.retry_timeout,
-                    retry_after=trouble.wait,
-                    session_was_good=session_was_good(),
-                )
-                if decision.step is Step.LOGIN and renew is not None:
-                    log.info("%s: the session is no longer accepted, logging in again.", what)
-                    renew()
-                elif decision.step is Step.REPEAT:
-                    log.warning("%s: %s. Trying again in %.1f s.", what, trouble.tell(self._redact), decision.delay)
-                    self._sleep(decision.delay)
-                else:
-                    login = self._login  # another thread may renew it meanwhile
-                    where = f"{what} in org {login.org_name}" if login is not None else what
-                    raise error_of(trouble, where, kind, decision.step, tries, self._redact) from None
+
+class Tries:
+    """
+    The tries of one call: with which login each was sent, and what comes after a failure.
+
+    :param session: The session.
+    :param what: The call, for messages.
+    :param kind: Whether it may be repeated when its outcome is unknown.
+    :param api: Its interface; none for a login.
+    :param path: Its path below that.
+    """
+
+    def __init__(self, session: Session, what: str, kind: Kind, api: Api = Api.V3, path: str = "") -> None:
+        self._session = session
+        self._what = what
+        self._kind = kind
+        self._api = api
+        self._path = path
+        self._used: Login | None = None
+        self._count = self._renewals = 0
+        self._first_failure: float | None = None
+
+    def login(self) -> None:
+        """Log in for the next try, unless that is done already; see :meth:`Session.login`."""
+        self._used = self._session.login()
+
+    def take_login(self) -> Login | None:
+        """As :meth:`login`, but only if nothing has to be waited for; None if it has."""
+        login = self._session._login
+        is_good = login is not None and not login.given_up and not self._session._closed
+        self._used = login if is_good else None
+        return self._used
+
+    def request(self, accept: str) -> tuple[str, dict[str, str]]:
+        """
+        Address and headers of the next try.
+
+        :param accept: What kind of answer to ask for.
+        """
+        if self._used is None:
+            raise RuntimeError("There is no login to send this with.")
+        url = self._api.url(self._used.api_base, self._session.settings.cai_url) + self._path
+        return url, {self._api.header: self._used.session_id, "Accept": accept}
+
+    def succeeded(self) -> None:
+        """Note that the session was accepted."""
+        if self._used is not None:
+            self._used.accepted = True
+        self._session._useless_logins = 0
+
+    def failed(self, trouble: Trouble) -> float:
+        """
+        Decide what comes after a failure. May wait for a login that is under way.
+
+        :param trouble: What happened.
+        :return: Seconds to wait before the next try.
+        :raises IdmcError: If there is none; the subclass tells what can be done about the failure.
+        """
+        session = self._session
+        self._count += 1
+        now = session._clock()
+        self._first_failure = now if self._first_failure is None else self._first_failure
+        decision = next_step(
+            trouble.failure,
+            self._kind,
+            tries=self._count,
+            elapsed=now - self._first_failure,
+            retry_timeout=session.settings.retry_timeout,
+            retry_after=trouble.wait,
+            session_was_good=self._session_was_good(),
+        )
+        if decision.step is Step.LOGIN:
+            log.info("%s: the session is no longer accepted, logging in again.", self._what)
+            self._renew()
+            return 0.0
+        if decision.step is Step.REPEAT:
+            told = trouble.tell(session._redact)
+            log.warning("%s: %s. Trying again in %.1f s.", self._what, told, decision.delay)
+            return decision.delay
+        login = session._login  # another thread may renew it meanwhile
+        where = f"{self._what} in org {login.org_name}" if login is not None else self._what
+        error = error_of(trouble, where, self._kind, decision.step, self._count, session._redact)
+        if isinstance(error, errors.IdmcAuthenticationError) and self._used is not None:
+            self._used.given_up = True
+        raise error from None  # what the server wrote has been cleaned for the error, not in the trouble
+
+    def _renew(self) -> None:
+        session, used = self._session, self._used
+        with session._lock:
+            # Another thread may have renewed already; then its login serves this call as well.
+            if used is not None and session._login is used:
+                session._useless_logins += not used.accepted
+                session._login = None
+                self._renewals += 1
+
+    def _session_was_good(self) -> bool:
+        session, used = self._session, self._used
+        with session._lock:
+            if used is None or session._login is not used:
+                return True  # another thread has renewed meanwhile, or is at it
+            # One more login is worth it unless the last one, too, got nothing through.
+            return self._renewals < RENEWALS and (used.accepted or session._useless_logins == 0)

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes read or written at a time, so that memory stays flat at any package size.
 CHUNK = 1 << 20
+#: Sent with every request.
+HEADERS = {"User-Agent": f"airflow-provider-infa/{__version__}", "Accept-Encoding": "identity"}
 #: So much of an unreadable answer is looked at.
 PAGE = 1 << 16
 #: Bytes of an answer or log beyond which it is given up: no page, job or log comes near that.
@@ -107,9 +109,10 @@ class Transport:
         self._lock = threading.Lock()
         self._http: requests.Session | None = None
         self._proxies: dict[str, dict[str, str]] = {}
-        self._verify = settings.verify
-        if self._verify is True:
-            self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        #: How to check certificates: as the settings say, or else the environment.
+        self.verify = settings.verify
+        if self.verify is True:
+            self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
     def send(
         self,
@@ -145,7 +148,7 @@ class Transport:
                 data=data,
                 stream=True,  # the body is read by `read`, which knows how much of it can be meant
                 timeout=timeout,
-                verify=self._verify,
+                verify=self.verify,
                 proxies=self._proxies_for(url),
                 allow_redirects=False,
             ) as response:
@@ -161,7 +164,7 @@ class Transport:
             # requests reports a CA bundle that does not exist as a bare OSError, before anything is sent.
             if "TLS CA certificate bundle" not in str(error):
                 raise
-            raise IdmcSettingsError(f"CA bundle {self._verify!r} of the connection can't be read.") from None
+            raise IdmcSettingsError(f"CA bundle {self.verify!r} of the connection can't be read.") from None
 
     def close(self) -> None:
         """Close all connections. The next exchange opens new ones."""
@@ -188,8 +191,35 @@ class Transport:
             self._proxies[host] = get_environ_proxies(url)
         return self._proxies[host]
 
+    def proxy_for(self, url: str) -> str | None:
+        """
+        The one proxy for a URL, if the environment names one.
+
+        :raises IdmcSettingsError: If it is no HTTP proxy; waits can use no other.
+        """
+        from requests.utils import select_proxy
+
+        proxy = select_proxy(url, self._proxies_for(url))
+        if proxy and not proxy.startswith(("http://", "https://")):
+            kind = proxy.partition(":")[0]
+            raise IdmcSettingsError(f"Waits in the triggerer can't use a {kind} proxy, as the environment names one.")
+        return proxy
+
     @staticmethod
-    def _lost(error: requests.exceptions.RequestException, host: str) -> Exception:
+    def untrusted(host: str, reason: Any) -> IdmcSettingsError:
+        """
+        The error for a certificate that is not trusted.
+
+        :param host: Whose it is.
+        :param reason: Why.
+        """
+        return IdmcSettingsError(
+            f"The certificate of {host} is not trusted: {_words(reason)}. If it was issued by your own authority, "
+            "set CA bundle on the connection to the file that holds that authority's certificate."
+        )
+
+    @classmethod
+    def _lost(cls, error: requests.exceptions.RequestException, host: str) -> Exception:
         """Tell "nothing was sent" from "nobody knows what became of it"."""
         from requests import exceptions
         from urllib3.exceptions import MaxRetryError, NewConnectionError
@@ -198,10 +228,7 @@ class Transport:
         if isinstance(reason, MaxRetryError):
             reason = reason.reason
         if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return IdmcSettingsError(
-                f"The certificate of {host} is not trusted: {_words(reason)}. If it was issued by your own authority, "
-                "set CA bundle on the connection to the file that holds that authority's certificate."
-            )
+            return cls.untrusted(host, reason)
         unsent = isinstance(error, exceptions.ConnectTimeout | exceptions.ProxyError)
         if unsent or isinstance(reason, NewConnectionError):
             return Trouble(Failure.NOT_CONNECTED, f"could not connect to {host}: {_words(reason)}")
@@ -210,16 +237,18 @@ class Transport:
         )
 
 
-def check(response: requests.Response, text: str, *, readable: bool, data: Any = None) -> None:
+def check(status: int, headers: Mapping[str, str], text: str, *, readable: bool, data: Any = None) -> None:
     """
     Judge an answer by its status and the beginning of its text.
 
+    :param status: HTTP status.
+    :param headers: Its headers.
     :param text: The text, or the beginning of it.
     :param readable: Whether it is what was asked for.
     :param data: The JSON in it, if that was what was asked for.
     :raises Trouble: If it is no good answer.
     """
-    status = response.status_code
+    seen = status
     error = error_in(data) if data is not None else read_error(text) if text[:99].lstrip()[:1] == "{" else None
     if error and status < 300:
         # Seen in scripts against v2: an error body under a good status. It is no result, whatever the status says.
@@ -227,10 +256,10 @@ def check(response: requests.Response, text: str, *, readable: bool, data: Any =
     failure = judge(status, text, readable=readable, code=error.code if error else None)
     if failure is None:
         return
-    what = f"HTTP {response.status_code}"
+    what = f"HTTP {seen}"
     if 300 <= status < 400:
         # Nothing is shown of it, as such a page only repeats the address, which can hold anything.
-        location = re.match(r"https?://(?:[^/?#@]*@)?([\w.:\[\]-]{1,200})", response.headers.get("Location", ""))
+        location = re.match(r"https?://(?:[^/?#@]*@)?([\w.:\[\]-]{1,200})", headers.get("Location", ""))
         target = location[1] if location else "another place"
         text = ""
         what += f" redirects to {target}, which is not followed with a session or password"
@@ -238,19 +267,23 @@ def check(response: requests.Response, text: str, *, readable: bool, data: Any =
         what += " with an unreadable answer"
     elif not text.strip():
         what += " without a message"
-    raise Trouble(failure, what, status=status, text=text, wait=retry_after(response.headers.get("Retry-After")))
+    raise Trouble(failure, what, status=status, text=text, wait=retry_after(headers.get("Retry-After")))
 
 
 def read_json(response: requests.Response) -> Any:
     """Read an answer that has to be JSON; an empty one (HTTP 204) is None."""
-    text = _text(response)
-    if response.status_code == 204 and not text:
+    return parse_json(response.status_code, response.headers, _text(response))
+
+
+def parse_json(status: int, headers: Mapping[str, str], text: str) -> Any:
+    """As :func:`read_json`, of an answer that has been read."""
+    if status == 204 and not text:
         return None
     try:
         data, readable = load_json(text), True
     except (ValueError, RecursionError):
         data, readable = None, False
-    check(response, text, readable=readable, data=data)
+    check(status, headers, text, readable=readable, data=data)
     return data
 
 
@@ -258,7 +291,7 @@ def read_text(response: requests.Response) -> str:
     """Read an answer that has to be plain text: a job log. An HTML page is none."""
     text = _text(response)
     is_page = "text/html" in response.headers.get("Content-Type", "") or text.lstrip()[:1] == "<"
-    check(response, text, readable=not is_page)
+    check(response.status_code, response.headers, text, readable=not is_page)
     return text
 
 
@@ -284,7 +317,7 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
         if response.status_code != 200 or head[:2] != b"PK":
             text = (head + _at_least(PAGE, chunks))[:PAGE].decode("utf-8", "replace")
             looks_like_page = not text or text.lstrip()[:1] in ("<", "{")
-            check(response, text, readable=not looks_like_page)
+            check(response.status_code, response.headers, text, readable=not looks_like_page)
             raise Trouble(Failure.SERVER_ERROR, "the package is no ZIP file", text=text, final=IdmcPackageError)
         length = response.headers.get("Content-Length", "")
         encoded = response.headers.get("Content-Encoding", "identity") != "identity"
@@ -364,7 +397,7 @@ def _new_session(connections: int) -> requests.Session:
     # Else requests would add credentials for this host from the worker's ~/.netrc. What the environment says of proxies
     # and certificates is given to every request.
     session.trust_env = False
-    session.headers.update({"User-Agent": f"airflow-provider-infa/{__version__}", "Accept-Encoding": "identity"})
+    session.headers.update(HEADERS)
     return session
 
 

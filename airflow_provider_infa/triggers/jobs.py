@@ -16,15 +16,19 @@ from airflow_provider_infa.hooks.connection import settings_of
 from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import NOT_CANCELLED
 from airflow_provider_infa.idmc.models import JobKind
-from airflow_provider_infa.idmc.policy import growing_delay, next_poll
+from airflow_provider_infa.idmc.policy import growing_delay, next_poll, silence, spread
 from airflow_provider_infa.idmc.settings import Settings
 from airflow_provider_infa.triggers.poller import Poller
 
-#: Seconds for the last look at a job after the deadline.
+#: Seconds for a look at a job that is not over at the deadline ...
 LAST_LOOK = 1.0
-#: A trigger begins with the pause that comes after so many looks, about two seconds. The task has looked a moment ago,
-#: and a task that goes on before the scheduler has noticed the end of its process is taken for a lost one and run
-#: again (``process_executor_events`` of Airflow 3.3.2).
+#: ... and if it is the only one, with a login before it: the job may have ended while there was no triggerer to see it.
+ONLY_LOOK = 30.0
+#: Seconds that a trigger lets pass before anything else. The task has looked a moment ago, and one that goes on before
+#: the scheduler has noticed the end of its process is taken for a lost one and run again (``process_executor_events``
+#: of Airflow 3.3.2).
+PAUSE = 2.0
+#: Looks that this stands for, when the next ones are spaced.
 LOOKS_BEFORE = 3
 #: Seconds for which a connection that was fetched serves further waits.
 SHARED_FOR = 10.0
@@ -84,6 +88,7 @@ class InfaJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event."""
+        await asyncio.sleep(spread(PAUSE))
         try:
             yield TriggerEvent(await self._wait())
         except IdmcError as error:
@@ -122,12 +127,10 @@ class InfaJobTrigger(BaseTrigger):
         kind = JobKind(self.kind)
         state: str | None = None
         looks, failures = LOOKS_BEFORE, 0
-        delay = next_poll(looks, poll_interval)
+        last_look = ONLY_LOOK if self.deadline <= time.time() else LAST_LOOK
         while True:
-            await asyncio.sleep(max(0.0, min(delay, self.deadline - time.time())))
-            # A server that hangs must not hold the wait beyond its deadline. Past it, one look is due all the same:
-            # the job may have ended while no triggerer was there to see it.
-            patience = max(self.deadline - time.time(), LAST_LOOK)
+            # A server that hangs must not hold the wait beyond its deadline.
+            patience = max(self.deadline - time.time(), last_look)
             try:
                 # Not wait_for: that of Python 3.11 swallows a cancellation which comes together with the answer.
                 async with asyncio.timeout(patience):
@@ -139,7 +142,7 @@ class InfaJobTrigger(BaseTrigger):
                     raise
                 failures += 1
                 self.log.warning("%s Still waiting for %s job %s.", error, self.kind, self.job_id)
-                delay = max(growing_delay(failures), error.retry_after or 0.0)
+                delay = max(growing_delay(failures), silence(error.retry_after))
             else:
                 if job.state.is_end:
                     return self._event("ended", state=job.word)
@@ -148,8 +151,10 @@ class InfaJobTrigger(BaseTrigger):
                 state, failures = job.word, 0
                 looks += 1
                 delay = next_poll(looks, poll_interval)
-            if time.time() >= self.deadline:
+            left = self.deadline - time.time()
+            if left <= 0:
                 return self._event("timeout", state=state)
+            await asyncio.sleep(min(delay, left))
 
     def _event(self, status: str, *, state: str | None = None, message: str | None = None) -> dict[str, Any]:
         event = {"status": status, "job_id": self.job_id, "state": state, "message": message}

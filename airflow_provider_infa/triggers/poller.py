@@ -1,21 +1,23 @@
-"""One session and one small thread pool for all waits of one connection in one event loop."""
+"""One session and one small pool of connections for all waits of one connection in one event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from airflow_provider_infa.idmc.aio import AsyncReader
 from airflow_provider_infa.idmc.errors import IdmcError
-from airflow_provider_infa.idmc.jobs import get_job
+from airflow_provider_infa.idmc.jobs import read_job, state_call
 from airflow_provider_infa.idmc.models import Job, JobKind
+from airflow_provider_infa.idmc.policy import silence
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.settings import Settings
 
-#: Requests in flight for one connection at most, and the most threads that a server which hangs can hold.
-THREADS = 16
-#: Seconds for which a refused login is remembered after the last wait has left. Waits that start one after the other
-#: would otherwise try the same wrong password again and again, and ten tries lock the account.
+#: Requests in flight for one connection at most: enough to look at a thousand jobs every ten seconds in an org that
+#: takes 160 ms for an answer.
+IN_FLIGHT = 16
+#: Seconds for which a refused login is remembered. Waits that start one after the other would otherwise try the same
+#: wrong password again and again, and ten tries lock the account.
 REMEMBER = 300.0
 
 _pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], Poller] = {}
@@ -23,7 +25,7 @@ _pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], Poller] = {}
 
 class Poller:
     """
-    Asks for the state of jobs from an event loop, through the same client that workers use.
+    Asks for the state of jobs from an event loop.
 
     Get one with :meth:`join`, give it back with :meth:`leave`. Waits of connections that resolve to the same settings
     share one, and so one login; a changed password makes other settings, and so another one.
@@ -32,10 +34,10 @@ class Poller:
     """
 
     def __init__(self, settings: Settings) -> None:
-        # The trigger goes on after a failed poll, until its own deadline; a thread must not sleep in its stead.
+        # The trigger goes on after a failed look, until its own deadline; nothing here waits in its stead.
         # No masking: Airflow's call for it would block here, and a session id is never logged.
-        self._session = Session(replace(settings, retry_timeout=0.0), connections=THREADS)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="infa-poller")
+        self._session = Session(replace(settings, retry_timeout=0.0))
+        self._reader = AsyncReader(self._session, IN_FLIGHT)
         self._waits = 0
         #: Until then, on the clock of the event loop, IDMC has asked not to be asked.
         self._silence = 0.0
@@ -65,17 +67,18 @@ class Poller:
             return  # another wait has come meanwhile, and closes when it leaves
         for key in [key for key, poller in _pollers.items() if poller is self]:
             del _pollers[key]
-            self._threads.submit(self._session.close)
-            self._threads.shutdown(wait=False)
+            self._reader.close()
 
     async def get_job(self, kind: JobKind, job_id: str) -> Job:
         """State of a job; see :func:`airflow_provider_infa.idmc.jobs.get_job`."""
+        path, api, media_type = state_call(kind, job_id)
         loop = asyncio.get_running_loop()
         while (left := self._silence - loop.time()) > 0:
             await asyncio.sleep(left)
         try:
-            return await loop.run_in_executor(self._threads, get_job, self._session, kind, job_id)
+            answer = await self._reader.get_json(path, api=api, media_type=media_type)
         except IdmcError as error:
             # What one wait was told, all of the connection keep to.
-            self._silence = max(self._silence, loop.time() + (error.retry_after or 0.0))
+            self._silence = max(self._silence, loop.time() + silence(error.retry_after))
             raise
+        return read_job(kind, job_id, answer)

@@ -148,6 +148,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "FIRST_DELAY", 0.02)
     monkeypatch.setattr(policy, "FIRST_POLL", 0.02)
     monkeypatch.setattr(imports, "SETTLE_DELAYS", (0.05, 0.1))
+    monkeypatch.setattr("airflow_provider_infa.triggers.jobs.PAUSE", 0.02)
 
 
 def masker() -> Any:

@@ -139,7 +139,7 @@ async def test_a_thousand_waits(org, block):
     waiting = waits(WAITS)
     await until(lambda: len(org.looks) == WAITS)
     assert org.logins == 1
-    assert 1 < org.most <= poller.THREADS == 16
+    assert 1 < org.most <= poller.IN_FLIGHT == 16
     # That a thousand begin in one turn of the loop is this test's doing, not a triggerer's.
     block[0] = 0.0
     # The session dies under all of them: one of the two logins to come is the one that never was.

@@ -1,0 +1,152 @@
+"""
+Reading JSON from an event loop, which is all that waits need.
+
+A thousand waits in threads, over requests, cost a triggerer several times the processor time and hold up its event
+loop; docs/benchmarks.md has the figures. Only the exchange itself is here a second time: login, renewal and what comes
+after a failure are the session's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from airflow_provider_infa.idmc.ceiling import AsyncCeiling
+from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError, IdmcSettingsError
+from airflow_provider_infa.idmc.policy import Failure
+from airflow_provider_infa.idmc.session import Api, Session
+from airflow_provider_infa.idmc.transport import CHUNK, HEADERS, MAX_ANSWER, Trouble, parse_json
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
+
+
+class AsyncReader:
+    """
+    GETs of a session from an event loop, in which it is made.
+
+    :param session: The session; closed with this.
+    :param most: Requests in flight at most; see :class:`~airflow_provider_infa.idmc.ceiling.AsyncCeiling`.
+    """
+
+    def __init__(self, session: Session, most: int) -> None:
+        self._session = session
+        self._ceiling = AsyncCeiling(most)
+        # For what blocks: a login, which all wait for, and failures, as deciding about them may wait for a login.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="infa-login")
+        self._http: asyncio.Task[aiohttp.ClientSession] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    async def get_json(self, path: str, *, api: Api = Api.V3, media_type: str = "application/json") -> Any:
+        """
+        GET a JSON answer; see :meth:`airflow_provider_infa.idmc.session.Session.get_json`.
+
+        :param path: Path below that of the interface.
+        :param api: The interface.
+        :param media_type: What kind of JSON to ask for.
+        :raises IdmcError: The subclass tells what can be done about the failure.
+        """
+        tries = self._session.tries("GET", api, path)
+        while True:
+            try:
+                async with self._ceiling.slot():
+                    if tries.take_login() is None:
+                        await self._in_thread(tries.login)
+                    url, headers = tries.request(media_type)
+                    answer = await self._exchange(url, headers)
+                    tries.succeeded()
+                    return answer
+            except Trouble as trouble:
+                await asyncio.sleep(await self._in_thread(tries.failed, trouble))
+
+    def close(self) -> None:
+        """Close all connections, and the session in the background, as a task that is cancelled may await nothing."""
+        if self._http is not None:
+            self._http.cancel()
+            if self._http.done() and not self._http.cancelled() and not self._http.exception():
+                # This closes them at once; what is awaited is only the end of TLS.
+                closed = self._http.result().connector.close()  # type: ignore[union-attr]
+                self._closing = asyncio.get_running_loop().create_task(_finished(closed))
+        self._thread.submit(self._session.close)
+        self._thread.shutdown(wait=False)
+
+    async def _exchange(self, url: str, headers: dict[str, str]) -> Any:
+        import aiohttp
+        from yarl import URL
+
+        host = urlsplit(url).netloc
+        http = await self._client()
+        try:
+            proxy = self._session.transport.proxy_for(url)
+            request = http.get(URL(url, encoded=True), headers=headers, proxy=proxy, allow_redirects=False)
+            async with request as response:
+                return parse_json(response.status, response.headers, await _text(response))
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise self._session.transport.untrusted(host, error.certificate_error) from None
+        except (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError) as error:
+            raise Trouble(Failure.NOT_CONNECTED, f"could not connect to {host}: {error.os_error}") from None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if isinstance(error, IdmcError):
+                raise
+            what = f"the connection to {host} was lost before the answer was complete: {type(error).__name__}"
+            raise Trouble(Failure.LOST, what) from None
+
+    async def _client(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            self._http = asyncio.get_running_loop().create_task(self._new_client())
+        return await asyncio.shield(self._http)
+
+    async def _new_client(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        settings = self._session.settings
+        # Reading a bundle of authorities takes longer than the event loop may be held up.
+        context = await self._in_thread(_tls, self._session.transport.verify)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+        )
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=context),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=HEADERS,
+            timeout=timeout,
+        )
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+
+def _tls(verify: bool | str) -> ssl.SSLContext:
+    """The same rules as those of requests. :param verify: As its argument of that name."""
+    from pathlib import Path
+
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
+    if verify:
+        place = DEFAULT_CA_BUNDLE_PATH if verify is True else str(verify)
+        try:
+            context.load_verify_locations(**{"capath" if Path(place).is_dir() else "cafile": place})
+        except OSError:
+            raise IdmcSettingsError(f"CA bundle {place!r} of the connection can't be read.") from None
+    return context
+
+
+async def _text(response: aiohttp.ClientResponse) -> str:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK):
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise Trouble(Failure.SERVER_ERROR, f"the answer is larger than {MAX_ANSWER} bytes", final=IdmcAnswerError)
+    return body.decode("utf-8", "replace")
+
+
+async def _finished(closed: Any) -> None:
+    await closed
