@@ -3,6 +3,8 @@ Reading arguments that went through a template.
 
 Every user-facing argument is a template field, and Jinja turns whatever it renders into text, unless the DAG asks for
 native objects. So numbers, flags and structures are also taken as text.
+
+Triggers use this as well, and an event loop waits while they are imported; so what reads files is imported when needed.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_infa.idmc.errors import IdmcInputError
-from airflow_provider_infa.idmc.release import Release, parse_release
-from airflow_provider_infa.storage import read_rows, read_text
+
+if TYPE_CHECKING:
+    from airflow_provider_infa.idmc.release import Release
 
 
 def structure(value: Any, name: str) -> Any:
@@ -68,6 +71,8 @@ def objects(value: Any, name: str) -> list[dict[str, Any] | str]:
     :param name: Its name, for the error.
     :raises IdmcInputError: If it is something else.
     """
+    from airflow_provider_infa.storage import read_rows
+
     if isinstance(value, str) and value.strip() and value.lstrip()[0] not in "[{(\"'":
         # An id has neither slash nor dot; the URI that the list operator returns has both.
         value = read_rows(value) if "/" in value else value if value.strip() == "None" else [value.strip()]
@@ -133,6 +138,9 @@ def release(value: Any) -> Release:
     :param value: Path or URI of the YAML file.
     :raises IdmcInputError: If it is no manifest; every fault with its line and key.
     """
+    from airflow_provider_infa.idmc.release import Release, parse_release
+    from airflow_provider_infa.storage import read_text
+
     if value is None:
         return Release()
     if (uri := text(value)) is None:

@@ -77,11 +77,11 @@ class AsyncReader:
         self._thread.shutdown(wait=False)
 
     async def _exchange(self, url: str, headers: dict[str, str]) -> Any:
+        host = urlsplit(url).netloc
+        http = await self._client()
         import aiohttp
         from yarl import URL
 
-        host = urlsplit(url).netloc
-        http = await self._client()
         try:
             proxy = self._session.transport.proxy_for(url)
             request = http.get(URL(url, encoded=True), headers=headers, proxy=proxy, allow_redirects=False)
@@ -103,11 +103,10 @@ class AsyncReader:
         return await asyncio.shield(self._http)
 
     async def _new_client(self) -> aiohttp.ClientSession:
+        settings = self._session.settings
+        context = await self._in_thread(_prepare, self._session.transport.verify)
         import aiohttp
 
-        settings = self._session.settings
-        # Reading a bundle of authorities takes longer than the event loop may be held up.
-        context = await self._in_thread(_tls, self._session.transport.verify)
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
         )
@@ -122,10 +121,15 @@ class AsyncReader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
 
-def _tls(verify: bool | str) -> ssl.SSLContext:
-    """The same rules as those of requests. :param verify: As its argument of that name."""
+def _prepare(verify: bool | str) -> ssl.SSLContext:
+    """
+    What takes longer than the event loop may be held up: importing aiohttp, and reading a bundle of authorities.
+
+    :param verify: As the argument of that name of requests, whose rules are followed.
+    """
     from pathlib import Path
 
+    import aiohttp  # noqa: F401
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
     from urllib3.util.ssl_ import create_urllib3_context
 
