@@ -16,6 +16,8 @@ made to end 60 s after that moment. Both look at a job every ``--interval`` seco
 The other side is the trigger of the http provider's deferrable sensor, unchanged. It gets the session id of a login
 done for it, and takes 404 for "not yet", which the server says to it alone (``waits_server``), as it could not wait for
 an IDMC job otherwise. It trusts the authority through SSL_CERT_FILE; our connection names it as ``ca_bundle``.
+
+A third side are triggers that only sleep: what Airflow itself takes for so many, and holds up its event loop.
 """
 
 from __future__ import annotations
@@ -103,6 +105,10 @@ def main() -> None:
     ours, theirs = sides["ours"], sides["http"]
     compared = ("cpu_seconds", "cpu_ms_per_request", "supervisor_cpu_seconds", "rss_above_idle_mib", "requests")
     ratios = {name: round(ours[name] / theirs[name], 3) for name in (*compared, "p50_seconds", "p95_seconds")}
+    own = sides["nothing"]["cpu_seconds"]
+    ratios["cpu_beyond_airflow_per_request"] = round(
+        (ours["cpu_seconds"] - own) / ours["requests"] / ((theirs["cpu_seconds"] - own) / theirs["requests"]), 3
+    )
     report(
         {"waits": plan.waits, "seconds": plan.seconds, "interval": plan.interval, **sides, "ratios": ratios},
         {
@@ -132,7 +138,7 @@ def measure(name: str, plan: Plan, folder: Path, tls: list[str]) -> dict[str, An
             airflow.defer("ticker", {"ticker": {"conn_type": "http"}}, [airflow.ticker], at=0)
             idle = airflow.watch_idle()
             begin, ends = start_imports(server, helper, plan, folder)
-            connections, triggers = SIDES[name](server, helper.login(), list(ends), plan)
+            connections, triggers = SIDES[name](server, helper.login(), ends, plan)
             logins = server.ask("GET", "/orgs/test/sessions")["logins"]
             server.ask("DELETE", "/orgs/test/requests")
             airflow.defer(name, connections, triggers, at=begin)
@@ -144,7 +150,7 @@ def measure(name: str, plan: Plan, folder: Path, tls: list[str]) -> dict[str, An
             figures = {
                 # Of the runner, without what it needs anyway.
                 "cpu_seconds": round(cpu, 2),
-                "cpu_ms_per_request": round(1000 * cpu / len(requests), 3),
+                "cpu_ms_per_request": round(1000 * cpu / len(requests), 3) if requests else None,
                 "runner_cpu_seconds": round(found["runner_cpu"], 2),
                 "supervisor_cpu_seconds": round(found["supervisor_cpu"], 2),
                 "elapsed_seconds": round(found["elapsed"], 1),
@@ -168,6 +174,10 @@ def measure(name: str, plan: Plan, folder: Path, tls: list[str]) -> dict[str, An
         raise SystemExit(f"{name}: an event {-late[0]:.1f} s before the end of its job")
     print(f"{name}: {json.dumps(figures)}", flush=True)
     return figures
+
+
+#: Connections by id, and triggers as Airflow stores them.
+Stored = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def start_imports(server: Server, helper: Session, plan: Plan, folder: Path) -> tuple[float, dict[str, float]]:
@@ -196,16 +206,23 @@ def start_imports(server: Server, helper: Session, plan: Plan, folder: Path) -> 
     return begin, ends
 
 
-def ours(server: Server, _login: Login, ids: list[str], plan: Plan) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def ours(server: Server, _login: Login, ends: dict[str, float], plan: Plan) -> Stored:
     """Connections and triggers of our side, as our sensor defers them."""
     from airflow_provider_infa.triggers.jobs import InfaJobTrigger
 
     deadline = time.time() + 24 * 3600
-    triggers = [InfaJobTrigger("infa_test", "import", id, plan.interval, deadline) for id in ids]
+    triggers = [InfaJobTrigger("infa_test", "import", id, plan.interval, deadline) for id in ends]
     return {"infa_test": server.connections["infa_test"]}, [stored(trigger) for trigger in triggers]
 
 
-def http(_server: Server, login: Login, ids: list[str], plan: Plan) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def nothing(_server: Server, _login: Login, ends: dict[str, float], _plan: Plan) -> Stored:
+    """As many triggers that only sleep: what Airflow itself takes."""
+    from benchmarks.waits_ticker import SleepTrigger
+
+    return {}, [stored(SleepTrigger(end)) for end in ends.values()]
+
+
+def http(_server: Server, login: Login, ends: dict[str, float], plan: Plan) -> Stored:
     """Connections and triggers of the http provider's side, as its sensor defers them."""
     from airflow.providers.http.triggers.http import HttpSensorTrigger
 
@@ -220,7 +237,7 @@ def http(_server: Server, login: Login, ids: list[str], plan: Plan) -> tuple[dic
             extra_options={},
             poke_interval=plan.interval,
         )
-        for id in ids
+        for id in ends
     ]
     return {"http_test": {"conn_type": "http", "host": login.api_base}}, [stored(each) for each in triggers]
 
@@ -231,7 +248,7 @@ def stored(trigger: Any) -> dict[str, Any]:
     return {"classpath": classpath, "kwargs": kwargs}
 
 
-SIDES = {"ours": ours, "http": http}
+SIDES = {"nothing": nothing, "ours": ours, "http": http}
 
 
 class Airflow:

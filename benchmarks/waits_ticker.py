@@ -57,3 +57,24 @@ class TickTrigger(BaseTrigger):
             if now - before - TICK > longest:
                 longest, running = now - before - TICK, busy - busy_before
         return {"time": time.time(), "longest": longest, "running": running, "ticks": ticks}
+
+
+class SleepTrigger(BaseTrigger):
+    """
+    The least that a wait can be: what Airflow itself takes for so many triggers.
+
+    :param until: Time at which it fires.
+    """
+
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self.until = until
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class and arguments."""
+        return "benchmarks.waits_ticker.SleepTrigger", {"until": self.until}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Fire when it is time."""
+        await asyncio.sleep(max(0.0, self.until - time.time()))
+        yield TriggerEvent(self.until)

@@ -100,7 +100,7 @@ class AsyncReader:
     async def _client(self) -> aiohttp.ClientSession:
         if self._http is None:
             self._http = asyncio.get_running_loop().create_task(self._new_client())
-        return await asyncio.shield(self._http)
+        return self._http.result() if self._http.done() else await asyncio.shield(self._http)
 
     async def _new_client(self) -> aiohttp.ClientSession:
         settings = self._session.settings

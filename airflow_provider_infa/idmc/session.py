@@ -67,9 +67,10 @@ class Api(Enum):
         :param api_base: What the login named: the API host and ``/saas``.
         :param cai_url: Host of Application Integration, if it can't be told from the API host.
         """
+        if self in (Api.V3, Api.V2):
+            return api_base + self.path
         host = api_base.removesuffix("/saas")
-        bases = {Api.TASKFLOWS: host, Api.CAI: cai_url or cai_base(host)}
-        return bases.get(self, api_base) + self.path
+        return (host if self is Api.TASKFLOWS else cai_url or cai_base(host)) + self.path
 
 
 class Session:

@@ -109,6 +109,7 @@ class Transport:
         self._lock = threading.Lock()
         self._http: requests.Session | None = None
         self._proxies: dict[str, dict[str, str]] = {}
+        self._proxy: dict[str, str | None] = {}
         #: How to check certificates: as the settings say, or else the environment.
         self.verify = settings.verify
         if self.verify is True:
@@ -197,12 +198,16 @@ class Transport:
 
         :raises IdmcSettingsError: If it is no HTTP proxy; waits can use no other.
         """
+        host = urlsplit(url).netloc
+        if host in self._proxy:
+            return self._proxy[host]
         from requests.utils import select_proxy
 
         proxy = select_proxy(url, self._proxies_for(url))
         if proxy and not proxy.startswith(("http://", "https://")):
             kind = proxy.partition(":")[0]
             raise IdmcSettingsError(f"Waits in the triggerer can't use a {kind} proxy, as the environment names one.")
+        self._proxy[host] = proxy
         return proxy
 
     @staticmethod

@@ -28,8 +28,8 @@ ONLY_LOOK = 30.0
 #: the scheduler has noticed the end of its process is taken for a lost one and run again (``process_executor_events``
 #: of Airflow 3.3.2).
 PAUSE = 2.0
-#: Looks that this stands for, when the next ones are spaced.
-LOOKS_BEFORE = 3
+#: Looks that were made before, as far as the spacing of the next ones goes: the first one is due after about 3 seconds.
+LOOKS_BEFORE = 4
 #: Seconds for which a connection that was fetched serves further waits.
 SHARED_FOR = 10.0
 #: Seconds for fetching a connection in the way that can hang.
@@ -128,7 +128,9 @@ class InfaJobTrigger(BaseTrigger):
         state: str | None = None
         looks, failures = LOOKS_BEFORE, 0
         last_look = ONLY_LOOK if self.deadline <= time.time() else LAST_LOOK
+        delay = next_poll(looks, poll_interval) - PAUSE
         while True:
+            await asyncio.sleep(max(0.0, min(delay, self.deadline - time.time())))
             # A server that hangs must not hold the wait beyond its deadline.
             patience = max(self.deadline - time.time(), last_look)
             try:
@@ -151,10 +153,8 @@ class InfaJobTrigger(BaseTrigger):
                 state, failures = job.word, 0
                 looks += 1
                 delay = next_poll(looks, poll_interval)
-            left = self.deadline - time.time()
-            if left <= 0:
+            if time.time() >= self.deadline:
                 return self._event("timeout", state=state)
-            await asyncio.sleep(min(delay, left))
 
     def _event(self, status: str, *, state: str | None = None, message: str | None = None) -> dict[str, Any]:
         event = {"status": status, "job_id": self.job_id, "state": state, "message": message}
