@@ -8,7 +8,8 @@ from typing import Any
 
 from airflow_provider_infa.simulator.faults import JOB_KINDS
 
-#: Ends of a run. Rolled back are those whose import went wrong; "failed" are those that never imported anything.
+#: Ends of a promotion, as its audit record has them. Failed are those that never imported anything, and the one whose
+#: rollback was refused.
 PROMOTED, ROLLED_BACK, FAILED = "promoted", "rolled back", "failed"
 
 #: Seconds without a byte after which the client gives an answer up, in the connections of the matrix.
@@ -98,10 +99,17 @@ _STRIKES_JOB = {"fail_objects": ("import",), "fail_publish": ("publish",)}
 #: What strikes in bursts, at all calls of one promotion, and how often in a row. The client gives up after three server
 #: errors, so that it is the task that has to be retried.
 BURSTS = {
-    **dict.fromkeys(("expire_session", "throttle", "throttle-in_words", "maintenance", "maintenance-friendly"), 4),
+    **dict.fromkeys(("throttle", "throttle-in_words", "maintenance", "maintenance-friendly"), 4),
     **dict.fromkeys(("drop_before", "drop_after", "truncate", "server_error"), 4),
     **dict.fromkeys(("throttle-retry_after", "slow"), 1),
+    # A call whose new session is refused as well is given up on purpose: it may be the user who is not allowed.
+    "expire_session": 1,
 }
+
+#: What the client treats as another one of the same kind; these strike all calls of one promotion only.
+_VARIANTS = ("throttle-retry_after", "throttle-in_words", "maintenance-friendly", "slow")
+#: Bursts of these strike a rollback as well.
+_IN_ROLLBACKS = ("expire_session", "throttle", "maintenance", "drop_before", "drop_after", "truncate")
 
 #: An import that goes wrong, so that there is something to restore.
 FAILING_IMPORT = {
@@ -130,7 +138,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     for step in STEPS:
         aim = AIMS[step]
         for name, fault in STRIKES.items():
-            if fault["kind"] in JOB_KINDS and not _starts(aim, fault["kind"]):
+            if name in _VARIANTS or fault["kind"] in JOB_KINDS and not _starts(aim, fault["kind"]):
                 continue
             strike = {**fault, "method": aim.method, "path": aim.path, "times": 1}
             faults = {aim.task: {aim.org: [strike]}}
@@ -139,7 +147,7 @@ def cases() -> Iterator[tuple[str, Case]]:
             yield f"{name}-at-{step}", Case(faults, _end(aim, name), name, step)
     for name in BURSTS:
         yield f"{name}-in-bursts", Case(_bursts(name, PROMOTED), PROMOTED, name, "bursts")
-        if BURSTS[name] > 1 and name != "server_error":
+        if name in _IN_ROLLBACKS:
             yield f"{name}-in-bursts-and-a-rollback", Case(_bursts(name, ROLLED_BACK), ROLLED_BACK, name, "bursts")
     # Struck three times: the publication is tried again, and again.
     hopeless = {**STRIKES["fail_publish"], "method": "POST", "path": "/publish$", "paths": ["Service/g_open_ticket"]}
@@ -157,8 +165,10 @@ def _bursts(name: str, end: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
     for step, aim in AIMS.items():
         # A logout is tried twice and no more, as the session ends by itself.
         if aim.task not in skipped and step != "logout":
+            # An import is started once, whatever becomes of the answer.
+            times = 1 if aim.starts == "import" and name in ("drop_after", "truncate") else BURSTS[name]
             # The remark tells faults of several tasks apart that strike the same call.
-            burst = {**STRIKES[name], "method": aim.method, "path": f"{aim.path}(?#{step})", "times": BURSTS[name]}
+            burst = {**STRIKES[name], "method": aim.method, "path": f"{aim.path}(?#{step})", "times": times}
             found.setdefault(aim.task, {}).setdefault(aim.org, []).append(burst)
     if end == ROLLED_BACK:
         found["start_import"]["test"].append(FAILING_IMPORT)
@@ -167,7 +177,7 @@ def _bursts(name: str, end: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
 
 def _end(aim: Aim, name: str) -> str:
     if aim.task == "restore":
-        return ROLLED_BACK
+        return ROLLED_BACK if name != "deny" else FAILED
     if name == "deny" and aim.task != "record":
         imported = ("wait", "link_schedules", "publish", "verify")
         return ROLLED_BACK if aim.task in imported else FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import json
 import os
@@ -13,14 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import matrix
 from matrix import FAILED, STRIKES, Case
 
-from airflow_provider_infa.simulator import Simulator
+from airflow_provider_infa.simulator import Simulator, wire
 
 DAGS = Path(__file__).with_name("dags")
 RUNNER = Path(__file__).with_name("runner.py")
@@ -128,14 +128,19 @@ class Promotion:
 
     def _end_jobs(self, over: threading.Event) -> None:
         """Let jobs that never end do so once they were asked for three times: long enough that everybody waits."""
-        sim, looks = self.sim, {}
+        looks: dict[str, int] = {}
         while not over.wait(0.05):
             for org in ("dev", "test"):
-                endless = sim._call(lambda org=org: [j for j in sim._orgs[org].jobs if j.started and not j.ended])
-                for job in endless:
-                    asked = sum(f"/{job.id}" in r["path"] and r["method"] == "GET" for r in sim.requests(org))
-                    if asked >= looks.setdefault(job.id, asked) + 3:
-                        job.ended = datetime.now(job.started.tzinfo)
+                self.sim._call(lambda org=org: self._end_if_asked(org, looks))
+
+    def _end_if_asked(self, key: str, looks: dict[str, int]) -> None:
+        org = self.sim._orgs[key]
+        for job in org.jobs:
+            if job.started and not job.ended:
+                calls = [r for r in org.recorder.entries() if r["method"] == "GET" and f"/{job.id}" in r["path"]]
+                if len(calls) >= looks.setdefault(job.id, len(calls)) + 3:
+                    job.ended = wire.now()
+                    heapq.heappush(org.jobs._ends, (job.ended, -id(job), job))
 
     @property
     def end(self) -> str:
