@@ -94,7 +94,7 @@ def starts(total: int, page: int = 200) -> list[int]:
 
 
 def page_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("infa-")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("infa-ahead")]
 
 
 def no_threads_left() -> bool:
@@ -173,8 +173,9 @@ def test_without_a_count_one_page_after_the_other(listing: Any, total: int, capl
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING and "infa" in r.name]
 
 
-@pytest.mark.parametrize("cap", [1, 7, 150, 199])
-@pytest.mark.parametrize("total", [0, 1, 149, 450, 451])
+@pytest.mark.parametrize(
+    ("total", "cap"), [(0, 1), (1, 1), (30, 1), (31, 7), (149, 7), (149, 150), (450, 150), (451, 150), (451, 199)]
+)
 def test_pages_smaller_than_asked_for_leave_nothing_out(
     listing: Any, total: int, cap: int, caplog: pytest.LogCaptureFixture
 ) -> None:
