@@ -113,7 +113,8 @@ _IN_ROLLBACKS = ("expire_session", "throttle", "maintenance", "drop_before", "dr
 
 #: An import that goes wrong, so that there is something to restore.
 FAILING_IMPORT = {
-    "kind": "fail_objects", "method": "POST", "path": _JOB, "paths": ["Sales/tf_sales_daily"], "times": 1
+    "kind": "fail_objects", "method": "POST", "path": f"{_JOB}(?#failing)", "times": 1,
+    "paths": ["Sales/tf_sales_daily"],
 }  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     for step in STEPS:
         aim = AIMS[step]
         for name, fault in STRIKES.items():
-            if name in _VARIANTS or fault["kind"] in JOB_KINDS and not _starts(aim, fault["kind"]):
+            if name in _VARIANTS or (fault["kind"] in JOB_KINDS and not _starts(aim, fault["kind"])):
                 continue
             strike = {**fault, "method": aim.method, "path": aim.path, "times": 1}
             faults = {aim.task: {aim.org: [strike]}}
