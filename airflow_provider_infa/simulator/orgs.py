@@ -20,7 +20,7 @@ from airflow_provider_infa.simulator.settings import Settings
 logger = logging.getLogger(__name__)
 
 # How many seconds a request waits for jobs that are taking effect.
-_PATIENCE = 1.0
+_PATIENCE = 5.0
 
 ALL_PRIVILEGES = frozenset({"export", "import", "publish"})
 
