@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: What is killed, when, and which faults strike: another number is another night.
 SEED = int(os.environ.get("INFA_FAULT_SEED", "20260302"))
-KILLS = 8
+KILLS = ["task"] * 4 + ["triggerer"] * 2 + ["scheduler"] * 2
 FAULTS = 16
 #: Promotions that end well, and that are rolled back.
 WELL, BADLY = ("ada", "ben", "cem"), ("dan", "eve")
@@ -107,21 +107,17 @@ class Night:
     """Kills and faults at random moments, the same ones each time."""
 
     def __init__(self, here) -> None:
-        self.here, self.random, self.killed = here, random.Random(SEED), 0
-        self._starts = 0
+        self.here, self.random = here, random.Random(SEED)
+        #: What was killed; of processes that run tasks, each.
+        self.killed: list[str] = []
 
     def spend(self) -> None:
         """Kill something, or let a fault strike, until both have happened as often as they are to."""
-        events = ["kill"] * KILLS + ["fault"] * FAULTS
+        events = KILLS + ["fault"] * FAULTS
         self.random.shuffle(events)
         for event in events:
             time.sleep(self.random.uniform(0.5, 4.0))
-            if all(self.ended(org) for org in WELL + BADLY):
-                return
-            if event == "fault":
-                self._strike()
-            else:
-                self.random.choice((self._kill_triggerer, self._kill_task, self._kill_task, self._kill_scheduler))()
+            {"fault": self._strike, "task": self._kill_task}.get(event, lambda part=event: self._kill_part(part))()
             self._remember_triggers()
 
     def ended(self, org: str) -> bool:
@@ -134,28 +130,26 @@ class Night:
         log.warning(f"fault in {org}: {name}")
         self.here.tell(org, "faults", fault, "POST")
 
-    def _kill_part(self, name: str, restart) -> None:
+    def _kill_part(self, name: str) -> None:
         (part,) = [part for part in self.here.parts if part.name.startswith(name)]
         self.here.parts.remove(part)
-        self.killed += 1 + (len(self._tasks()) if name == "scheduler" else 0)
-        log.warning(f"kill {part.name}")
+        tasks = self._tasks() if name == "scheduler" else []
+        log.warning(f"kill {part.name}, and {len(tasks)} tasks with it")
         part.kill()
-        self._starts += 1
-        self.here.parts.append(restart(f"{name}-{self._starts}"))
-
-    def _kill_triggerer(self) -> None:
-        self._kill_part("triggerer", self.here.start_triggerer)
-
-    def _kill_scheduler(self) -> None:
-        self._kill_part("scheduler", lambda name: self.here.airflow(name, "scheduler", "--skip-serve-logs"))
+        self.killed += [name] + ["task"] * len(tasks)
+        self.here.parts.append(self.here.airflow(f"{name}-{len(self.killed)}", name, "--skip-serve-logs"))
 
     def _kill_task(self) -> None:
-        if tasks := self._tasks():
-            victim = self.random.choice(tasks)
-            log.warning(f"kill task process {victim}")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
-            self.killed += 1
+        """Kill one; wait for it while there is any to come."""
+        while not (tasks := self._tasks()):
+            if all(self.ended(org) for org in WELL + BADLY):
+                return
+            time.sleep(0.1)
+        victim = self.random.choice(tasks)
+        log.warning(f"kill task process {victim}")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+        self.killed.append("task")
 
     def _tasks(self) -> list[int]:
         """Processes that run a task; idle workers are left alone, as they hold locks of their executor."""
@@ -177,9 +171,7 @@ class Night:
                 file.write(json.dumps(row) + "\n")
 
 
-@pytest.fixture(scope="module")
-def night(here):
-    """All promotions, and what happened to them."""
+def test_promotions_survive_a_night_of_kills_and_faults(here, undisturbed):
     log.warning(f"INFA_FAULT_SEED={SEED}")
     before = {org: here.look(org, "state") for org in BADLY}
     for org in BADLY:
@@ -190,8 +182,14 @@ def night(here):
     night.spend()
     for org in WELL + BADLY:
         here.end(f"into_{org}", 300)
-    night.before = before
-    return night
+    assert set(night.killed) == set(KILLS)
+
+    for org in WELL:
+        assert_promoted(here, org, undisturbed.after)
+    for org in BADLY:
+        assert_rolled_back(here, org, before[org])
+    assert_sessions_closed(here, night)
+    assert_no_secret_anywhere(here)
 
 
 def record(here, org: str) -> dict:
@@ -203,23 +201,21 @@ def imports(here, org: str) -> list[dict]:
     return [job for job in here.look(org, "jobs") if job["kind"] == "import" and job["start_requests"]]
 
 
-@pytest.mark.parametrize("org", WELL)
-def test_a_promotion_that_ends_well(here, night, undisturbed, org):
+def assert_promoted(here, org: str, expected: list[dict]) -> None:
     assert here.end(f"into_{org}") == "success", here.report(f"into_{org}")
-    assert here.look(org, "state") == undisturbed.after
+    assert here.look(org, "state") == expected
     (job,) = imports(here, org)
     assert (job["state"], job["starts"], job["start_requests"]) == ("SUCCESSFUL", 1, 1)
     assert record(here, org)["state"] == "promoted"
 
 
-@pytest.mark.parametrize("org", BADLY)
-def test_a_promotion_that_is_rolled_back(here, night, org):
+def assert_rolled_back(here, org: str, before: list[dict]) -> None:
     assert here.end(f"into_{org}") == "failed", here.report(f"into_{org}")
     found = record(here, org)
     assert found["state"] == "rolled back"
     created = {row["path"] for row in found["rollback"]["created"]}
-    assert [row for row in here.look(org, "state") if row["path"] not in created] == night.before[org]
-    assert not created & {row["path"] for row in night.before[org]}
+    assert [row for row in here.look(org, "state") if row["path"] not in created] == before
+    assert not created & {row["path"] for row in before}
     failed, *restored = imports(here, org)
     assert failed["state"] == "FAILED"
     # A restore that was killed imports the backup again, which changes nothing; each of these started once as well.
@@ -230,7 +226,7 @@ def test_a_promotion_that_is_rolled_back(here, night, org):
     }
 
 
-def test_sessions_are_closed(here, night):
+def assert_sessions_closed(here, night: Night) -> None:
     """A process that is killed can't log out, and nobody can end a session of which the id was not heard."""
 
     def too_many() -> dict[str, int]:
@@ -241,7 +237,7 @@ def test_sessions_are_closed(here, night):
                 for r in here.look(org, "requests")
                 if r["path"].endswith("/login") and r["fault"] in ("drop_after", "truncate")
             ]
-            if (left := here.look(org, "sessions")["open"]) > night.killed + len(lost):
+            if (left := here.look(org, "sessions")["open"]) > len(night.killed) + len(lost):
                 found[org] = left
             assert here.look(org, "sessions")["failed_logins"] == 0
         return found
@@ -249,8 +245,8 @@ def test_sessions_are_closed(here, night):
     here.wait_until(lambda: not too_many(), 30)
 
 
-def test_no_secret_is_written_anywhere(here, night):
-    """Run last: everything is stopped first, so that all is written."""
+def assert_no_secret_anywhere(here) -> None:
+    """Everything is stopped first, so that all is written."""
     secrets = {connection["password"]: name for name, connection in here.orgs["connections"].items()}
     secrets |= {tail(id): "a session" for id in (here.folder / "sessions").read_text().split()}
     here.stop()
