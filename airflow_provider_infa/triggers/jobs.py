@@ -25,11 +25,11 @@ LAST_LOOK = 1.0
 #: ... and if it is the only one, with a login before it: the job may have ended while there was no triggerer to see it.
 ONLY_LOOK = 30.0
 #: Seconds that a trigger lets pass before anything else. The task has looked a moment ago, and one that goes on before
-#: the scheduler has noticed the end of its process is taken for a lost one and run again (``process_executor_events``
-#: of Airflow 3.3.2).
-PAUSE = 2.0
-#: Looks that were made before, as far as the spacing of the next ones goes: the first one is due after about 3 seconds.
-LOOKS_BEFORE = 4
+#: the scheduler has noticed the end of its process is taken for a lost one and run again (``process_executor_events``).
+#: Its supervisor at times notices that end only with the next heartbeat, five seconds later (both in Airflow 3.3.2).
+PAUSE = 7.0
+#: Looks that this stands for, when the next ones are spaced.
+LOOKS_BEFORE = 5
 #: Seconds for which a connection that was fetched serves further waits.
 SHARED_FOR = 10.0
 #: Seconds for fetching a connection in the way that can hang.
@@ -128,9 +128,7 @@ class InfaJobTrigger(BaseTrigger):
         state: str | None = None
         looks, failures = LOOKS_BEFORE, 0
         last_look = ONLY_LOOK if self.deadline <= time.time() else LAST_LOOK
-        delay = next_poll(looks, poll_interval) - PAUSE
         while True:
-            await asyncio.sleep(max(0.0, min(delay, self.deadline - time.time())))
             # A server that hangs must not hold the wait beyond its deadline.
             patience = max(self.deadline - time.time(), last_look)
             try:
@@ -153,8 +151,10 @@ class InfaJobTrigger(BaseTrigger):
                 state, failures = job.word, 0
                 looks += 1
                 delay = next_poll(looks, poll_interval)
-            if time.time() >= self.deadline:
+            left = self.deadline - time.time()
+            if left <= 0:
                 return self._event("timeout", state=state)
+            await asyncio.sleep(min(delay, left))
 
     def _event(self, status: str, *, state: str | None = None, message: str | None = None) -> dict[str, Any]:
         event = {"status": status, "job_id": self.job_id, "state": state, "message": message}
