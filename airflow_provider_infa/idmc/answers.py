@@ -130,7 +130,7 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
     """
     if not value:
         return None
-    if re.fullmatch(r"\s*\d{1,9}(\.\d+)?\s*", value):
+    if re.fullmatch(r"[ \t]*[0-9]{1,9}(\.[0-9]+)?[ \t]*", value):
         return float(value)
     try:
         date = parsedate_to_datetime(value)

@@ -158,6 +158,7 @@ def _safe_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipI
     if len(infos) > MAX_ENTRIES:
         raise _Refused(f"it has {len(infos)} entries, more than {MAX_ENTRIES}")
     names: dict[str, zipfile.ZipInfo] = {}
+    seen: set[str] = set()
     unpacked = 0
     for info in infos:
         name = info.orig_filename
@@ -171,8 +172,9 @@ def _safe_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipI
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             # Java's own ZIP reader knows no other. Those that Python knows unpack without any bound.
             raise _Refused(f"the entry {name!r} is compressed in a way that export packages never are")
-        if name in names:
+        if name in seen:
             raise _Refused(f"the entry {name!r} occurs twice")
+        seen.add(name)
         unpacked += info.file_size
         bomb = info.file_size > SMALL and info.file_size > MAX_RATIO * max(info.compress_size, 1)
         if bomb or unpacked > MAX_UNPACKED:
