@@ -65,7 +65,8 @@ def send_login(transport: Transport, settings: Settings, on_session_id: Callable
     try:
         login = _read(transport.send("POST", settings.login_url + LOGIN_PATH, read_json, data=body, headers=headers))
     except Trouble as trouble:
-        if "sessionid" in trouble.text.lower():
+        is_page = trouble.text.lstrip()[:1] == "<"
+        if "sessionid" in trouble.text.lower() or not (is_page or trouble.error(str)):
             trouble.text = ""  # there may be one in it, that nobody knows yet
         if trouble.failure is Failure.LOST and "timed out" not in trouble.what:
             trouble.what = trouble.what.partition(": ")[0]  # what could not be read is told there

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,22 @@ from airflow_provider_infa.idmc.session import Session
 
 from . import odd_json
 from .bounds import LONGEST_MESSAGE, bounded, examples, logged, texts_of
-from .calls import CALLS, ERRORS, LOGIN, SECRETS, Call, settings
+from .calls import CALLS, ERRORS, LOGIN, PASSWORD, SECRETS, Call, settings
 from .wire import Request, Wire, frame, http, wire_fixture  # noqa: F401 - a fixture
 
+
+def echoes(secrets: Sequence[str]) -> list[str]:
+    """JSON texts that repeat secrets."""
+    return [
+        *(json.dumps(secret) for secret in secrets),
+        *(json.dumps(f"<b>{secret}</b> " * 20) for secret in secrets),
+        *('"' + "".join(f"\\u{ord(c):04x}" for c in secret) + '"' for secret in secrets),
+        *(json.dumps([secret]) for secret in secrets),
+    ]
+
+
 #: What a hostile or broken server repeats of us; also as JSON may write it.
-ECHOES = [
-    *(json.dumps(secret) for secret in SECRETS),
-    *(json.dumps(f"<b>{secret}</b> " * 20) for secret in SECRETS),
-    *('"' + "".join(f"\\u{ord(c):04x}" for c in secret) + '"' for secret in SECRETS),
-    *(json.dumps([secret]) for secret in SECRETS),
-]
+ECHOES = echoes(SECRETS)
 PAGES = [
     b"",
     b" ",
@@ -189,7 +195,9 @@ def bodies(call: Call) -> st.SearchStrategy[bytes]:
         real = st.text(max_size=200).map(lambda text: (call.answer + text).encode())
     else:
         real = odd_json.odd(call.answer, ECHOES)
-    errors = st.sampled_from(ERRORS).flatmap(lambda error: odd_json.odd(error, ECHOES, anywhere=True))
+    # A login that is refused has no session id to repeat: none was given to anybody.
+    known = echoes([PASSWORD]) if call is CALLS["login"] else ECHOES
+    errors = st.sampled_from(ERRORS).flatmap(lambda error: odd_json.odd(error, known, anywhere=True))
     anything = st.sampled_from(PAGES) | st.binary(max_size=100)
     return st.sampled_from([real, real, real, real, errors, anything]).flatmap(lambda chosen: chosen)
 
