@@ -27,8 +27,9 @@ DAYS = {
     "3.2.2": "2026-06-30",
     "3.3.2": "2026-11-15",
 }
-#: What has to be newer than that day: the compatibility layer of that time lacks what we build on.
-LATER = {"3.0.6": {"apache-airflow-providers-common-compat": "2026-01-31"}}
+#: What has to be newer than that day: the compatibility layer of that time lacks what we build on, and the simulator
+#: needs its own aiohttp.
+LATER = {"3.0.6": {"apache-airflow-providers-common-compat": "2026-01-31", "aiohttp": "2025-10-31"}}
 
 
 def main() -> None:

@@ -19,8 +19,11 @@ from airflow_provider_infa.operators.backup import InfaBackupOperator
 from airflow_provider_infa.operators.exports import InfaExportOperator
 from airflow_provider_infa.operators.publish import InfaPublishOperator
 
+AIRFLOW = tuple(map(int, version("apache-airflow").split(".")[:2]))
 #: Whether this Airflow keeps state of a task over its tries.
-HAS_STORE = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
+HAS_STORE = AIRFLOW >= (3, 3)
+#: Airflow 3.0 fails a task whose process is killed, whatever its retries (apache/airflow#55753).
+RETRIES_KILLED = AIRFLOW != (3, 0)
 
 
 class Store:
@@ -336,11 +339,11 @@ def test_a_killed_worker_and_a_cleared_task(place, tmp_path, written):
     jobs = written("attach", ids, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     here.start_airflow()
     here.trigger("attach")
-    assert here.end("attach") == "success", here.report("attach")
+    assert here.end("attach") == ("success" if RETRIES_KILLED else "failed"), here.report("attach")
     tries = jobs()
-    assert len(tries) >= 2
+    assert len(tries) >= (2 if RETRIES_KILLED else 1)
     assert len(set(tries)) == len(here.look("dev", "jobs")) == (1 if HAS_STORE else len(tries)), here.report("attach")
-    if HAS_STORE:
+    if AIRFLOW >= (3, 0):  # Airflow 2 would ask for a password
         whole = {"dry_run": False, "only_failed": False, "task_ids": ["export"]}
         here.rest("dags/attach/clearTaskInstances", whole, "POST")
         here.wait_until(lambda: len(jobs()) > len(tries), 120)
