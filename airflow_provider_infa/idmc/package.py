@@ -13,11 +13,12 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from airflow_provider_infa.idmc.ahead import ahead
@@ -41,6 +42,8 @@ SMALL = 1 << 20
 CHUNK = 1 << 20
 #: Files of a package that are verified at the same time: inflating and hashing leave the interpreter's lock to others.
 THREADS = 4
+#: Bytes of a package for each of them: the directory of a smaller one is not worth being read once more.
+PER_THREAD = 16 << 20
 #: Characters of a message, as a name in a package can have 65,535.
 SHOWN = 500
 
@@ -139,7 +142,7 @@ def _read(
                 optional(manifest, key, str, MANIFEST) for key in ("name", "sourceOrgId", "sourceOrgName")
             )
             objects = tuple(_objects(manifest))
-            _verify(archive, names, relax_checksum)
+            _verify(path, archive, names, relax_checksum)
             return name, org_id, org_name, objects
     except zipfile.BadZipFile as error:
         raise IdmcPackageError(f"Package {path.name} is no ZIP file, or is cut off: {str(error)[:SHOWN]}.") from None
@@ -204,10 +207,10 @@ def _manifest(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> di
     return expect(data, dict, MANIFEST)
 
 
-def _verify(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo], relax: bool) -> None:
+def _verify(path: Path, archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo], relax: bool) -> None:
     expected = _checksums(archive, names)
     # Every entry is read, also those without a checksum: that checks the CRC.
-    with closing(ahead(_digest, ((archive, info) for info in names.values()), THREADS, wait=True)) as digests:
+    with closing(_digests(path, archive, names.values())) as digests:
         for name, actual in zip(names, digests, strict=True):
             if name in expected:
                 if actual != expected[name].upper() and not relax:
@@ -241,6 +244,26 @@ def _checksums(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> d
         return dict(javaproperties.loads(text))
     except ValueError as error:
         raise _Refused(f"its {CHECKSUMS} can't be read: {error}") from None
+
+
+def _digests(path: Path, archive: zipfile.ZipFile, infos: Iterable[zipfile.ZipInfo]) -> Generator[str, None, None]:
+    """SHA-256 of files of a package, in order."""
+    # Threads that share a ZipFile get each other's bytes in Python 3.12 and 3.13 (python/cpython#127847).
+    idle: SimpleQueue[zipfile.ZipFile] = SimpleQueue()
+    idle.put(archive)
+
+    def digest(info: zipfile.ZipInfo) -> str:
+        mine = idle.get()
+        try:
+            return _digest(mine, info)
+        finally:
+            idle.put(mine)
+
+    with ExitStack() as opened:
+        threads = min(THREADS, 1 + path.stat().st_size // PER_THREAD)
+        for _ in range(threads - 1):
+            idle.put(opened.enter_context(zipfile.ZipFile(path)))
+        yield from opened.enter_context(closing(ahead(digest, ((info,) for info in infos), threads, wait=True)))
 
 
 def _digest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -85,19 +86,18 @@ def read_package(file: Path, *, relax: bool) -> Package:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            return _read(archive, relax=relax)
+            return _read(file, archive, relax=relax)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise errors.bad_package(f"no ZIP file: {error}") from None
 
 
-def _read(archive: zipfile.ZipFile, *, relax: bool) -> Package:
+def _read(path: Path, archive: zipfile.ZipFile, *, relax: bool) -> Package:
     names = [info.filename for info in archive.infolist() if not info.is_dir()]
     _check_names(archive, names)
     for name in (MANIFEST, CHECKSUMS):
         if name not in names:
             raise errors.bad_package(f"{name} is missing")
-    with ThreadPoolExecutor(_THREADS) as threads:
-        files = list(threads.map(partial(_examine, archive), names))
+    files = _examine_all(path, names)
     wrong = _wrong_checksums(archive, files)
     if wrong and not relax:
         raise errors.bad_checksum(wrong)
@@ -149,6 +149,20 @@ def _wrong_checksums(archive: zipfile.ZipFile, files: list[_File]) -> list[str]:
         if name != CHECKSUMS and not (name.startswith(CONTENTS) and "/" not in name) and known.get(name) != sha256
     ]
     return wrong + [key for key in known if key not in found and not wire.is_id(key)]
+
+
+def _examine_all(path: Path, names: list[str]) -> list[_File]:
+    """Read all files of a package, in threads that open it each: with Python 3.12 and 3.13 those that share a ZipFile
+    get each other's bytes (python/cpython#127847).
+    """
+    own = threading.local()
+    with ExitStack() as opened:
+
+        def open_own() -> None:
+            own.archive = opened.enter_context(zipfile.ZipFile(path))
+
+        with ThreadPoolExecutor(_THREADS, initializer=open_own) as threads:
+            return list(threads.map(lambda name: _examine(own.archive, name), names))
 
 
 def _examine(archive: zipfile.ZipFile, name: str) -> _File:

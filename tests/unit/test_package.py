@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
 import struct
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -502,3 +504,31 @@ def test_ids_of_the_system_folders_need_no_file(path: Path) -> None:
     files = contents()
     text = checksums(files, system_keys=False) + f"{guid('anything')}={digest(b'')}\n".encode()
     assert len(read(path, zipped({**files, CHECKSUMS: text})).objects) == len(SALES)
+
+
+@pytest.mark.parametrize(("per_thread", "archives"), [(1, 4), (package_module.PER_THREAD, 1)])
+def test_threads_share_no_archive(path: Path, monkeypatch: pytest.MonkeyPatch, per_thread: int, archives: int) -> None:
+    """In some versions of Python they would get each other's bytes (python/cpython#127847)."""
+    files = contents() | {f"Explore/many/{n}.MTT.zip": bytes([n]) * 100 for n in range(40)}
+    data = zipped({**files, CHECKSUMS: checksums(files)})
+    used: set[zipfile.ZipFile] = set()
+    met: list[bool] = []
+
+    class Watched(zipfile.ZipFile):
+        def open(self, *args: Any, **kwargs: Any) -> Any:
+            met.append(self in reading)
+            reading.append(self)
+            used.add(self)
+            time.sleep(0.005)
+            try:
+                with super().open(*args, **kwargs) as file:
+                    return io.BytesIO(file.read())
+            finally:
+                reading.remove(self)
+
+    reading: list[Watched] = []
+    monkeypatch.setattr(package_module, "PER_THREAD", per_thread)
+    monkeypatch.setattr(zipfile, "ZipFile", Watched)
+    assert len(read(path, data).objects) == len(SALES)
+    assert len(used) == archives
+    assert True not in met
