@@ -2,6 +2,8 @@
 PYTHON ?= python3
 AIRFLOW ?= 3.3.2
 MATRIX = 2.11.2 3.0.6 3.1.8 3.2.2 3.3.2
+# Beside the one that everything else runs on.
+PYTHONS = python3.12 python3.13
 # Both ends of the matrix run all example DAGs and whole promotions, what lies between only the smallest of each.
 ENDS = 2.11.2|3.3.2
 # Many tests wait more than they work.
@@ -11,7 +13,7 @@ RUN = .venv/$(AIRFLOW)/bin/python
 # Nothing is written beside the sources: a checkout stays clean.
 export PYTHONPYCACHEPREFIX = $(CURDIR)/.venv/pycache
 
-.PHONY: demo ui test test-slow test-matrix test-faults test-distributed test-fuzz lint bench clean
+.PHONY: demo ui test test-pythons test-slow test-matrix test-faults test-distributed test-fuzz lint bench clean
 .DEFAULT_GOAL = demo
 
 demo: ## Promote a release between two simulated orgs on real Airflow, step by step
@@ -25,6 +27,12 @@ ui: ## The same orgs and a real Airflow UI, until Ctrl-C
 test: ## The fast tests on the newest Airflow
 	@$(PYTHON) tools/environments.py $(AIRFLOW)
 	$(RUN) -m pytest -q -n $(PROCESSES) -m "not slow" tests
+
+test-pythons: ## The same on other Pythons, as far as they are installed
+	@set -e; for python in $(PYTHONS); do \
+	  if ! $$python -c "" 2>/dev/null; then echo "== no $$python here"; continue; fi; \
+	  echo "== $$python"; $$python tools/environments.py $(AIRFLOW)-$$python; \
+	  .venv/$(AIRFLOW)-$$python/bin/python -m pytest -q -n $(PROCESSES) -m "not slow" tests; done
 
 test-slow: ## Example DAGs, scheduler and triggerer for real
 	@$(PYTHON) tools/environments.py $(AIRFLOW)

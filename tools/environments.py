@@ -1,6 +1,7 @@
 """
 Make the virtual environments that a make target needs below ``.venv/``: ``3.3.2`` for that Airflow version,
-``3.3.2-bench`` for the same with one more dependency group.
+``3.3.2-bench`` for the same with one more dependency group, ``3.3.2-python3.13`` for the same with another Python.
+They get the Python that runs this.
 
 Old Airflow versions stop working with the newest releases of what they depend on, so each is installed as of a day
 shortly after its own release. Needs nothing but Python and the package registry.
@@ -44,12 +45,12 @@ def make(name: str) -> Path:
     """
     Make or update an environment; does nothing if it is up to date.
 
-    :param name: Airflow version; after a hyphen, a dependency group that it holds beside the tests'.
+    :param name: Airflow version; after a hyphen, a dependency group that it holds beside the tests', or a Python.
     :return: Its folder.
     """
     version, _, group = name.partition("-")
     folder = ROOT / ".venv" / name
-    groups = ["test", *filter(None, [group])]
+    groups = ["test", *([group] if group and not group.startswith("python") else [])]
     source = (ROOT / "pyproject.toml").read_bytes() + Path(__file__).read_bytes() + repr((groups, sys.version)).encode()
     stamp, fingerprint = folder / "installed", hashlib.sha256(source).hexdigest()
     if stamp.exists() and stamp.read_text() == fingerprint:
@@ -57,8 +58,7 @@ def make(name: str) -> Path:
     print(f"Installing Airflow {version} and this provider into .venv/{name} (a minute or two the first time) ...")
     uv = _uv()
     python = folder / "bin" / "python"
-    if not python.exists():
-        _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+    _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
     later = [f"--exclude-newer-package={name}={day}" for name, day in LATER.get(version, {}).items()]
     command = [uv, "pip", "install", "--quiet", "--python", str(python), f"--exclude-newer={DAYS[version]}", *later]
     command += [f"apache-airflow=={version}", "--editable", f"{ROOT}[simulator]"]
