@@ -41,7 +41,8 @@ MAX_RATIO = 300
 SMALL = 1 << 20
 CHUNK = 1 << 20
 #: Files of a package that are verified at the same time: inflating and hashing leave the interpreter's lock to others.
-THREADS = 4
+#: More of them, beside the one that hashes the whole, queue for the lock: four take longer than two.
+THREADS = 2
 #: Bytes of a package for each of them: the directory of a smaller one is not worth being read once more.
 PER_THREAD = 16 << 20
 #: Characters of a message, as a name in a package can have 65,535.

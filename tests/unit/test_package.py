@@ -506,7 +506,7 @@ def test_ids_of_the_system_folders_need_no_file(path: Path) -> None:
     assert len(read(path, zipped({**files, CHECKSUMS: text})).objects) == len(SALES)
 
 
-@pytest.mark.parametrize(("per_thread", "archives"), [(1, 4), (package_module.PER_THREAD, 1)])
+@pytest.mark.parametrize(("per_thread", "archives"), [(1, package_module.THREADS), (package_module.PER_THREAD, 1)])
 def test_threads_share_no_archive(path: Path, monkeypatch: pytest.MonkeyPatch, per_thread: int, archives: int) -> None:
     """In some versions of Python they would get each other's bytes (python/cpython#127847)."""
     files = contents() | {f"Explore/many/{n}.MTT.zip": bytes([n]) * 100 for n in range(40)}
