@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcStorageError
@@ -51,7 +51,7 @@ def publish(file: Path, uri: str) -> str:
 def _replace(file: Path, target: Any) -> None:
     place = Path(target.path)
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
+    part = place.with_name(f".{place.name}.{uuid4().hex}.part")
     try:
         shutil.copyfile(file, part)
         part.replace(place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,7 @@ class InfaHook(BaseHook):
         if self._session is None:
             settings = settings_of(self.get_connection(self.infa_conn_id))
             self._session = Session(settings, on_secret=mask)
+        mask_waiting()
         return self._session
 
     def close(self) -> None:
@@ -239,8 +242,30 @@ class InfaHook(BaseHook):
         return get_log(self.get_conn(), kind, id)
 
 
+#: Secrets that another thread learnt, until the main one tells Airflow.
+_unmasked: deque[str] = deque(maxlen=1000)
+
+
 def mask(secret: str) -> None:
-    """Have Airflow mask a secret in all logs of this task."""
+    """
+    Have Airflow mask a secret in all logs of this task.
+
+    Only the main thread can: before Airflow 3.2, a task's connection to its supervisor mixes up the answers of two
+    threads that use it, or has both wait for ever. What another thread brings is masked with the hook's next call from
+    the main one; we ourselves never log it.
+    """
+    _unmasked.append(secret)
+    mask_waiting()
+
+
+def mask_waiting() -> None:
+    """Mask what other threads brought, if this is the main thread."""
+    if threading.current_thread() is threading.main_thread():
+        while _unmasked:
+            _mask(_unmasked.popleft())
+
+
+def _mask(secret: str) -> None:
     try:
         from airflow.sdk.log import mask_secret
     except ImportError:

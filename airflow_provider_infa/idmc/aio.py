@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -41,7 +42,6 @@ class AsyncReader:
         # For what blocks: a login, which all wait for, and failures, as deciding about them may wait for a login.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infa-login")
         self._http: asyncio.Task[aiohttp.ClientSession] | None = None
-        self._closing: asyncio.Task[None] | None = None
 
     async def get_json(self, path: str, *, api: Api = Api.V3, media_type: str = "application/json") -> Any:
         """
@@ -70,9 +70,7 @@ class AsyncReader:
         if self._http is not None:
             self._http.cancel()
             if self._http.done() and not self._http.cancelled() and not self._http.exception():
-                # This closes them at once; what is awaited is only the end of TLS.
-                closed = self._http.result().connector.close()  # type: ignore[union-attr]
-                self._closing = asyncio.get_running_loop().create_task(_finished(closed))
+                _begin(self._http.result().close())
         self._thread.submit(self._session.close)
         self._thread.shutdown(wait=False)
 
@@ -152,5 +150,11 @@ async def _text(response: aiohttp.ClientResponse) -> str:
     return body.decode("utf-8", "replace")
 
 
-async def _finished(closed: Any) -> None:
-    await closed
+def _begin(closing: Coroutine[Any, Any, None]) -> None:
+    """
+    Close connections now. A task would come too late where the event loop ends with the last wait; and what would be
+    waited for, the end of TLS, comes without anybody waiting.
+    """
+    with suppress(StopIteration):
+        closing.send(None)
+    closing.close()

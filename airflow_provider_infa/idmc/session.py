@@ -130,8 +130,7 @@ class Session:
         :raises IdmcWrongOrgError: If the login leads to another org than it should; likewise.
         """
         with self._lock:
-            if self._closed:
-                raise errors.IdmcInputError("The session is closed; make another one.")
+            self._assert_open()
             if self._refused is not None:
                 refused = self._refused
                 raise type(refused)(
@@ -145,10 +144,11 @@ class Session:
         """
         Log out, if logged in, and close all connections, for good. Failures are logged, never raised.
 
-        Waits for a login that is under way. A call under way in another thread can't log in any more.
+        Waits for a login that is under way in another thread, but that is not repeated; no other call can log in
+        any more.
         """
+        self._closed = True
         with self._lock:
-            self._closed = True
             login, self._login = self._login, None
         if login is not None:
             send_logout(self.transport, self.settings, login.session_id)
@@ -293,6 +293,7 @@ class Session:
         what = f"Login of {self.settings.username!r} at {self.settings.login_url}"
         tries = Tries(self, what, Kind.LOGIN)
         while True:
+            self._assert_open()
             try:
                 login = send_login(self.transport, self.settings, self._on_session_id)
                 break
@@ -313,6 +314,10 @@ class Session:
             raise self._refused
         log.info("Logged in to org %s as %s.", login.org_name, login.user)
         return login
+
+    def _assert_open(self) -> None:
+        if self._closed:
+            raise errors.IdmcInputError("The session is closed; make another one.")
 
     def _on_session_id(self, session_id: str) -> None:
         self._redact.remember(session_id)

@@ -181,11 +181,17 @@ async def current_settings(conn_id: str, max_age: float = SHARED_FOR) -> Setting
         if fetch is None or (fetch.done() and (began < since or fetch.cancelled() or fetch.exception())):
             began, fetch = loop.time(), loop.create_task(_fetch(conn_id))
             _fetches[key] = (began, fetch)
-            loop.call_later(SHARED_FOR, _fetches.pop, key, None)
+            loop.call_later(SHARED_FOR, _forget, key, fetch)
         if began >= since:
             # Whoever began the fetch may be cancelled; the others still want it.
             return await asyncio.shield(fetch)
         await asyncio.wait([fetch])
+
+
+def _forget(key: tuple[asyncio.AbstractEventLoop, str], fetch: asyncio.Task[Settings]) -> None:
+    """A later fetch may have taken its place."""
+    if _fetches.get(key, (0.0, None))[1] is fetch:
+        del _fetches[key]
 
 
 async def _fetch(conn_id: str) -> Settings:
@@ -200,5 +206,10 @@ async def _fetch(conn_id: str) -> Settings:
     except AirflowNotFoundException:
         from asgiref.sync import sync_to_async
 
-        async with asyncio.timeout(CONNECTION_TIMEOUT):
-            return settings_of(await sync_to_async(BaseHook.get_connection)(conn_id))
+        fetch = asyncio.ensure_future(sync_to_async(BaseHook.get_connection)(conn_id))
+        # Not cancelled: on 3.0 and 3.1 the triggerer would take an answer that is still to come for that of its next
+        # request, and so on for good.
+        await asyncio.wait([fetch], timeout=CONNECTION_TIMEOUT)
+        if not fetch.done():
+            raise TimeoutError(f"Connection {conn_id!r} was not told within {CONNECTION_TIMEOUT:.0f} s.") from None
+        return settings_of(fetch.result())

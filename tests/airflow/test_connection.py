@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from types import ModuleType, SimpleNamespace
 from urllib.parse import quote, urlencode
 
@@ -14,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_infa.get_provider_info import get_provider_info
+from airflow_provider_infa.hooks import infa as hook_module
 from airflow_provider_infa.hooks.connection import settings_of
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcAuthenticationError, IdmcSettingsError
@@ -230,6 +232,21 @@ def test_the_session_id_is_masked_in_logs(sim, redact):
         assert redact(f"sent {session_id} to the server") == "sent *** to the server"
     # Else the masker would mask everything, and the line above would show nothing.
     assert redact("sent nothing to the server") == "sent nothing to the server"
+
+
+def test_a_session_of_another_thread_is_masked_by_the_main_one(sim, redact, monkeypatch):
+    told = []
+    tell = hook_module._mask
+    monkeypatch.setattr(hook_module, "_mask", lambda secret: (told.append(threading.current_thread()), tell(secret)))
+    with InfaHook("infa_dev") as hook:
+        # The threads that fetch the pages of a listing log in again when the session dies meanwhile.
+        thread = threading.Thread(target=hook.get_conn().login)
+        thread.start()
+        thread.join()
+        assert told == []
+        session_id = hook.get_conn().login().session_id
+        assert redact(f"sent {session_id} to the server") == "sent *** to the server"
+    assert told == [threading.main_thread()]
 
 
 def test_a_login_that_is_refused_is_not_tried_again(sim, connect):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
+import threading
 import time
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-from airflow_provider_infa.triggers import poller
+from airflow_provider_infa.triggers import jobs, poller
 from airflow_provider_infa.triggers.jobs import InfaJobTrigger
 
 
@@ -612,3 +615,46 @@ async def test_states_are_logged_once_and_no_secrets(promotion, ready_import, lo
     assert 1 <= text.count(f"Still waiting for import job {job_id}") <= 2
     for connection in promotion.sim.connections.values():
         assert connection["password"] not in text
+
+
+def test_nothing_is_left_open_where_the_event_loop_ends_with_the_wait(ready_import, caplog, recwarn):
+    # As in "airflow dags test"; aiohttp tells of what it finds open when that is no longer used.
+    assert asyncio.run(event_of(trigger(ready_import())))["status"] == "ended"
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+    assert [each for each in recwarn if issubclass(each.category, ResourceWarning)] == []
+
+
+async def test_nothing_is_left_open_where_it_goes_on(ready_import, caplog):
+    assert (await event_of(trigger(ready_import())))["status"] == "ended"
+    await asyncio.sleep(0.1)
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_takes_too_long_is_not_cancelled(monkeypatch):
+    # Its answer would be taken for that of whatever the triggerer asks next (Airflow 3.0 and 3.1).
+    async def nothing(conn_id):
+        raise AirflowNotFoundException(conn_id)
+
+    over, ended = threading.Event(), []
+
+    def slow(conn_id):
+        over.wait(10)
+        ended.append(conn_id)
+        raise AirflowNotFoundException(conn_id)
+
+    monkeypatch.setattr(jobs, "get_async_connection", nothing)
+    monkeypatch.setattr(jobs.BaseHook, "get_connection", slow)
+    monkeypatch.setattr(jobs, "CONNECTION_TIMEOUT", 0.1)
+    event = await event_of(trigger("abc", conn_id="infa_slow"))
+    assert event["status"] == "error"
+    assert "'infa_slow' was not told within" in event["message"]
+    (fetch,) = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    over.set()
+    with pytest.raises(AirflowNotFoundException):
+        await fetch
+    assert ended == ["infa_slow"]

@@ -128,6 +128,34 @@ def test_a_call_under_way_does_not_log_in_after_close(wire: Mocker, session: Ses
     assert logins(wire) == 1
 
 
+def test_closing_does_not_wait_until_a_login_is_given_up(wire: Mocker) -> None:
+    """A thread of a listing may be about it."""
+    wire.post(LOGIN, status_code=503)
+    waiting, closed = threading.Event(), threading.Event()
+
+    def sleep(_: float) -> None:
+        waiting.set()
+        closed.wait(0.5)
+
+    failed: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            session.get_json("/things")
+        except errors.IdmcError as error:
+            failed.append(error)
+
+    session = Session(settings(retry_timeout=60.0), sleep=sleep)
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert waiting.wait(10)
+    session.close()
+    closed.set()
+    thread.join(10)
+    assert logins(wire) == 1
+    assert "closed" in str(failed[0])
+
+
 @pytest.mark.parametrize("status", [200, 401, 500, 503])
 def test_logout_whatever_it_answers(wire: Mocker, session: Session, clock: Clock, status: int) -> None:
     wire.post(LOGOUT, status_code=status, text=HTML)
