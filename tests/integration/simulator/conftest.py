@@ -201,7 +201,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Any]]:
         environment = {**os.environ, "TMPDIR": str(tmp_path)}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         processes.append(process)
-        for _ in range(200):
+        for _ in range(1500):  # half a minute: a busy machine takes its time
             if ready.exists() or process.poll() is not None:
                 break
             time.sleep(0.02)
