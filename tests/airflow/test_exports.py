@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_provider_infa import storage
 from airflow_provider_infa.idmc.errors import (
     IdmcInputError,
     IdmcJobFailedError,
@@ -263,3 +265,23 @@ def test_a_package_that_is_none_is_not_stored(sim, promotion, run, tmp_path, mon
     with pytest.raises(AirflowFailException, match="damaged"):
         run(download(export_job_id=job_id, package_uri=f"{tmp_path}/p.zip"))
     assert not list(tmp_path.iterdir())
+
+
+def test_two_that_write_one_file_do_not_mix(tmp_path, monkeypatch):
+    # A lost worker's try and its retry, in two containers that give their only process the same id.
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("first")
+    second.write_text("second")
+    target = tmp_path / "there" / "package.zip"
+    copyfile = shutil.copyfile
+
+    def interrupted(source, part):
+        copyfile(source, part)
+        if source == first:
+            storage.publish(second, target.as_uri())
+
+    monkeypatch.setattr(storage.shutil, "copyfile", interrupted)
+    storage.publish(first, target.as_uri())
+    assert target.read_text() == "first"
+    assert list(target.parent.iterdir()) == [target]

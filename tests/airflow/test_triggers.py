@@ -658,3 +658,23 @@ async def test_a_connection_that_takes_too_long_is_not_cancelled(monkeypatch):
     with pytest.raises(AirflowNotFoundException):
         await fetch
     assert ended == ["infa_slow"]
+
+
+async def test_what_was_fetched_later_is_kept(sim, monkeypatch):
+    fetched = []
+    fetch = jobs._fetch
+
+    async def counted(conn_id):
+        fetched.append(conn_id)
+        return await fetch(conn_id)
+
+    monkeypatch.setattr(jobs, "_fetch", counted)
+    monkeypatch.setattr(jobs, "SHARED_FOR", 0.3)
+    await jobs.current_settings("infa_test", 10.0)
+    await asyncio.sleep(0.2)
+    # As after a refusal: what is known already does not do.
+    await jobs.current_settings("infa_test", 0.0)
+    await asyncio.sleep(0.2)
+    # The first one is forgotten by now, the second is not.
+    await jobs.current_settings("infa_test", 10.0)
+    assert len(fetched) == 2
