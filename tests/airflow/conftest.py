@@ -717,10 +717,13 @@ class Place:
             process.ask_to_stop()
         for process in reversed(self._processes):
             process.stop()
-        # Executors give tasks groups of their own.
-        for pid in self.left():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # Executors give tasks groups of their own. A process that is killed is there a moment longer, or has just forked.
+        until = time.monotonic() + 15
+        while (left := self.left()) and time.monotonic() < until:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
 
     def left(self) -> list[int]:
         """Processes that still run in our folder; tasks write their names over their environment."""
