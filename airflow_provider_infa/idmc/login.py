@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_infa.idmc.answers import member, optional
 from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError
-from airflow_provider_infa.idmc.policy import Failure
 from airflow_provider_infa.idmc.settings import Settings, is_trusted_api_base
 from airflow_provider_infa.idmc.transport import Transport, Trouble, check, read_json
 
@@ -68,8 +67,6 @@ def send_login(transport: Transport, settings: Settings, on_session_id: Callable
         is_page = trouble.text.lstrip()[:1] == "<"
         if "sessionid" in trouble.text.lower() or not (is_page or trouble.error(str)):
             trouble.text = ""  # there may be one in it, that nobody knows yet
-        if trouble.failure is Failure.LOST and "timed out" not in trouble.what:
-            trouble.what = trouble.what.partition(": ")[0]  # what could not be read is told there
         raise
     if login is None:
         # Nothing of the answer is shown, because a session id may be anywhere in it.

@@ -160,7 +160,7 @@ class Transport:
             if isinstance(error, IdmcError):
                 raise
             # urllib3 lets through what its parsers say of chunks and lengths that are none.
-            raise Trouble(Failure.LOST, f"{urlsplit(url).netloc} sent an answer that is no HTTP") from None
+            raise self._lost(error, urlsplit(url).netloc) from None
         except OSError as error:
             # requests reports a CA bundle that does not exist as a bare OSError, before anything is sent.
             if "TLS CA certificate bundle" not in str(error):
@@ -224,10 +224,10 @@ class Transport:
         )
 
     @classmethod
-    def _lost(cls, error: requests.exceptions.RequestException, host: str) -> Exception:
+    def _lost(cls, error: Exception, host: str) -> Exception:
         """Tell "nothing was sent" from "nobody knows what became of it"."""
         from requests import exceptions
-        from urllib3.exceptions import MaxRetryError, NewConnectionError
+        from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
         reason: Any = error.args[0] if error.args else None
         if isinstance(reason, MaxRetryError):
@@ -237,9 +237,9 @@ class Transport:
         unsent = isinstance(error, exceptions.ConnectTimeout | exceptions.ProxyError)
         if unsent or isinstance(reason, NewConnectionError):
             return Trouble(Failure.NOT_CONNECTED, f"could not connect to {host}: {_words(reason)}")
-        return Trouble(
-            Failure.LOST, f"the connection to {host} was lost before the answer was complete: {_words(reason)}"
-        )
+        cause = reason.args[-1] if isinstance(reason, ProtocolError) and reason.args else reason
+        said = _words(cause) if _is_ours(cause) else "the rest of it can't be read"
+        return Trouble(Failure.LOST, f"the connection to {host} was lost before the answer was complete: {said}")
 
 
 def check(status: int, headers: Mapping[str, str], text: str, *, readable: bool, data: Any = None) -> None:
@@ -404,6 +404,19 @@ def _new_session(connections: int) -> requests.Session:
     session.trust_env = False
     session.headers.update(HEADERS)
     return session
+
+
+def _is_ours(cause: Any) -> bool:
+    """
+    Whether an error tells what this side noticed: no byte in time, or a connection that broke. The others repeat what
+    they could not read. That may be anything, even a session id that nobody knows yet.
+    """
+    from http.client import IncompleteRead
+
+    from urllib3.exceptions import InvalidChunkLength, PoolError, SSLError
+
+    ours = isinstance(cause, OSError | IncompleteRead | PoolError | SSLError)
+    return ours and not isinstance(cause, InvalidChunkLength)
 
 
 def _words(reason: Any) -> str:

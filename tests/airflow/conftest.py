@@ -717,7 +717,7 @@ class Place:
             process.ask_to_stop()
         for process in reversed(self._processes):
             process.stop()
-        # Executors give tasks groups of their own. A process that is killed is there a moment longer, or has just forked.
+        # Executors give tasks groups of their own. One that is killed is there a moment longer, or has just forked.
         until = time.monotonic() + 15
         while (left := self.left()) and time.monotonic() < until:
             for pid in left:

@@ -644,13 +644,22 @@ def test_lost_answers_are_repeated(clock: Clock, idmc: TinyIdmc, answers: list[A
         assert len(clock.sleeps) == 2
 
 
-@pytest.mark.parametrize("lost", LOST, ids=["dropped", "short", "garbage", "cut chunks"])
+@pytest.mark.parametrize(
+    ("lost", "how"),
+    [
+        (DROPPED, "Remote end closed connection without response"),
+        (SHORT, "IncompleteRead"),
+        (GARBAGE, "the rest of it can't be read"),
+        (CUT_CHUNKS, "the rest of it can't be read"),
+    ],
+    ids=["dropped", "short", "garbage", "cut chunks"],
+)
 def test_lost_answers_leave_the_outcome_unknown(
-    clock: Clock, idmc: TinyIdmc, answers: list[Answer], lost: Answer
+    clock: Clock, idmc: TinyIdmc, answers: list[Answer], lost: Answer, how: str
 ) -> None:
     with new_session(clock, idmc.server.url) as session:
         answers += [lost]
-        with pytest.raises(errors.IdmcOutcomeUnknownError, match="lost before the answer was complete"):
+        with pytest.raises(errors.IdmcOutcomeUnknownError, match=f"lost before the answer was complete: .*{how}"):
             session.post_json("/things", {}, kind=Kind.ONCE)
         assert len(idmc.calls) == 1
 
@@ -1002,6 +1011,40 @@ def test_odd_passwords_are_found_in_pages_too(wire: Mocker, clock: Clock, passwo
     with pytest.raises(errors.IdmcUnavailableError) as caught:
         session.login()
     assert "secret" not in str(caught.value)
+
+
+#: Answers that are no HTTP, with something in them that nobody may see.
+NO_HTTP = {
+    "status line": "secret-7 200 OK\r\n\r\n",
+    "version": "HTTP/secret-7 200 OK\r\n\r\n",
+    "header": "HTTP/1.1 200 OK\r\nContent-Length: secret-7\r\nTransfer-Encoding: secret-7\r\n\r\n",
+    "chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsecret-7\r\n\r\n",
+    "encoding": "HTTP/1.1 200 OK\r\nContent-Encoding: gzip, secret-7\r\nContent-Length: 8\r\n\r\nsecret-7",
+    "many headers": "HTTP/1.1 200 OK\r\n" + "secret-7: secret-7\r\n" * 200 + "\r\n",
+    "long header": "HTTP/1.1 200 OK\r\nsecret-7: " + "secret-7" * 10_000 + "\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("where", ["login", "call"])
+@pytest.mark.parametrize("name", NO_HTTP)
+def test_nothing_of_an_answer_that_is_no_http_is_shown(
+    clock: Clock, caplog: pytest.LogCaptureFixture, name: str, where: str
+) -> None:
+    """A session id that nobody knows yet may be anywhere in it."""
+
+    def respond(request: Received) -> Answer:
+        if where == "call" and request.path.endswith("/login"):
+            return Answer(body=login_answer(api_base=f"{server.url}/saas"))
+        return Answer(raw=NO_HTTP[name].encode())
+
+    with TinyServer(respond) as server, caplog.at_level(logging.DEBUG):
+        session = new_session(clock, server.url, retry_timeout=2.0)
+        with pytest.raises(errors.IdmcError) as caught:
+            session.get_json("/things")
+        session.close()
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert "secret-7" not in shown
+    assert server.url[7:] in shown
 
 
 def test_the_id_of_a_session_that_was_renewed_meanwhile(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
