@@ -331,6 +331,7 @@ def test_the_store_of_dags_test(airflow, database, promotion, written, tmp_path)
     assert len(set(tries)) == len(starts(promotion)) == (1 if HAS_STORE else 2)
 
 
+@pytest.mark.everywhere
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_worker_and_a_cleared_task(place, tmp_path, written):

@@ -342,6 +342,7 @@ def test_a_promotion_with_everything_switched_on(here):
 
 if PEOPLE:
 
+    @pytest.mark.everywhere
     def test_a_rejected_promotion(here):
         before = here.look("unwanted", "state")
         here.trigger("into_unwanted")

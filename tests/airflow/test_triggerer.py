@@ -46,6 +46,7 @@ def logs(here) -> str:
     return "\n".join(path.read_text(errors="replace") for path in files if path.is_file())
 
 
+@pytest.mark.everywhere
 def test_a_promotion_waits_in_the_triggerer(place, tmp_path):
     here = dag_run(place, tmp_path, "promote_minimal", MINIMAL.read_text(), job_seconds=20)
     jobs = here.look("test", "jobs")
