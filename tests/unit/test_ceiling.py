@@ -174,8 +174,8 @@ class Narrow:
         return Answer(429, error_body("X", "Too many requests")) if refused else Answer(body={"ok": True})
 
 
-@pytest.mark.parametrize("width", [1, 3])
-def test_an_org_that_bears_little_gets_little_and_all_calls_come_through(width: int) -> None:
+@pytest.mark.parametrize(("width", "most"), [(1, 200), (3, 70)])
+def test_an_org_that_bears_little_gets_little_and_all_calls_come_through(width: int, most: int) -> None:
     api = Narrow(width)
     with (
         TinyIdmc(api) as idmc,
@@ -185,8 +185,8 @@ def test_an_org_that_bears_little_gets_little_and_all_calls_come_through(width: 
         done = [pool.submit(session.get_json, "/things") for _ in range(100)]
         assert [each.result() for each in done] == [{"ok": True}] * 100
     assert api.answers[200] == 100
-    # Sixteen at a time all along would have most of them refused.
-    assert 0 < api.answers[429] < 100
+    # Sixteen at a time all along are refused 330 to 350 times and 115 to 170 times, these 74 to 103 and 17 to 26 times.
+    assert 0 < api.answers[429] < most
 
 
 def test_after_throttling_has_passed_as_many_run_as_at_first() -> None:
