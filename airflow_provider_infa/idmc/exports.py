@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_infa.idmc.errors import IdmcInputError
-from airflow_provider_infa.idmc.jobs import get_job, get_log, job_path
+from airflow_provider_infa.idmc.jobs import get_job, get_log, job_path, start_timeout
 from airflow_provider_infa.idmc.models import Job, JobKind
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.transport import Download
-
-#: Seconds without a byte from the server. A start with many objects and tags was seen to take more than a minute
-#: before the first header (change notes of iics-cli, 2026); cut off earlier, nobody learns the job's id.
-START_READ_TIMEOUT = 300.0
 
 
 def start_export(
@@ -48,7 +44,7 @@ def start_export(
         "/export",
         body,
         params={"includeTagInformation": "true"} if include_tags else None,
-        read_timeout=max(START_READ_TIMEOUT, session.settings.read_timeout),
+        read_timeout=start_timeout(session),
     )
     return Job.from_wire(answer, "the export job")
 

@@ -19,7 +19,7 @@ from airflow_provider_infa.idmc.errors import (
     IdmcPackageError,
     IdmcRequestError,
 )
-from airflow_provider_infa.idmc.jobs import get_job, get_log, job_path
+from airflow_provider_infa.idmc.jobs import get_job, get_log, job_path, start_timeout
 from airflow_provider_infa.idmc.models import Job, JobKind, JobState
 from airflow_provider_infa.idmc.policy import SETTLE_DELAYS, START_TRIES, Kind
 from airflow_provider_infa.idmc.session import Session
@@ -114,7 +114,8 @@ def start_import(
 
 
 def _send_start(session: Session, job_id: str, body: Mapping[str, Any]) -> Job:
-    answer = session.post_json(job_path(JobKind.IMPORT, job_id), body, kind=Kind.ONCE)
+    path = job_path(JobKind.IMPORT, job_id)
+    answer = session.post_json(path, body, kind=Kind.ONCE, read_timeout=start_timeout(session))
     try:
         return Job.from_wire(answer, "the import job")
     except IdmcAnswerError as error:
@@ -131,10 +132,14 @@ def started_import(session: Session, job_id: str) -> Job | None:
 
     :param session: Session with the target org.
     :param job_id: Import job id.
+    :raises IdmcOutcomeUnknownError: If the refusal is not IDMC's: a gateway's page tells nothing of the job.
     """
     try:
         job = get_import(session, job_id)
     except (IdmcNotFoundError, IdmcRequestError) as error:
+        if error.code is None:
+            told = f"Whether import job {job_id} is started is not known, so no start is sent. {error}"
+            raise IdmcOutcomeUnknownError(told, status=error.status) from None
         log.info("IDMC does not tell the state of import job %s, so it is taken for not started: %s", job_id, error)
         return None
     return None if job.state is JobState.NOT_STARTED else job

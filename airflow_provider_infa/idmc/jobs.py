@@ -20,6 +20,11 @@ log = logging.getLogger(__name__)
 #: What a user is told when a task or a wait is stopped; takes kind and id of the job.
 NOT_CANCELLED = "The wait was stopped. IDMC has no call to cancel a job: %s job %s goes on."
 
+#: Seconds without a byte from the server when a job is started. An export with many objects and tags was seen to take
+#: more than a minute before the first header (change notes of iics-cli, 2026). Cut off earlier, nobody learns the id of
+#: an export, and an import that IDMC still takes in might be started twice.
+START_READ_TIMEOUT = 300.0
+
 #: Failed objects named in an error; the rest is in the results.
 SHOWN = 20
 
@@ -46,6 +51,11 @@ def get_job(session: Session, kind: JobKind, job_id: str, *, expand_objects: boo
         return get_publish(session, kind, job_id, expand_objects=expand_objects)
     params = {"expand": "objects"} if expand_objects else None
     return read_job(kind, job_id, session.get_json(job_path(kind, job_id), params))
+
+
+def start_timeout(session: Session) -> float:
+    """Seconds without a byte that the start of a job may take. :param session: Session with the org."""
+    return max(START_READ_TIMEOUT, session.settings.read_timeout)
 
 
 def state_call(kind: JobKind, job_id: str) -> tuple[str, Api, str]:

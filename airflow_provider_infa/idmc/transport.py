@@ -194,7 +194,7 @@ class Transport:
 
     def proxy_for(self, url: str) -> str | None:
         """
-        The one proxy for a URL, if the environment names one.
+        The one proxy for a URL, if the environment names one; ``http`` unless it says otherwise, as requests has it.
 
         :raises IdmcSettingsError: If it is no HTTP proxy; waits can use no other.
         """
@@ -204,7 +204,9 @@ class Transport:
         from requests.utils import select_proxy
 
         proxy = select_proxy(url, self._proxies_for(url))
-        if proxy and not proxy.startswith(("http://", "https://")):
+        if proxy and "://" not in proxy:
+            proxy = f"http://{proxy}"
+        if proxy and not re.match("https?://", proxy, re.I):
             kind = proxy.partition(":")[0]
             raise IdmcSettingsError(f"Waits in the triggerer can't use a {kind} proxy, as the environment names one.")
         self._proxy[host] = proxy
@@ -227,15 +229,19 @@ class Transport:
     def _lost(cls, error: Exception, host: str) -> Exception:
         """Tell "nothing was sent" from "nobody knows what became of it"."""
         from requests import exceptions
-        from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
+        from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ProtocolError, ProxyError
 
         reason: Any = error.args[0] if error.args else None
         if isinstance(reason, MaxRetryError):
             reason = reason.reason
-        if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        if isinstance(reason, ProxyError):
+            # urllib3 says so of whatever breaks behind a proxy, also of a tunnel through which all has been sent.
+            reason = reason.original_error
+        is_tls = isinstance(error, exceptions.SSLError | exceptions.ProxyError)
+        if is_tls and "CERTIFICATE_VERIFY_FAILED" in str(error):
             return cls.untrusted(host, reason)
-        unsent = isinstance(error, exceptions.ConnectTimeout | exceptions.ProxyError)
-        if unsent or isinstance(reason, NewConnectionError):
+        # The words are those of http.client for a proxy that refuses to connect.
+        if isinstance(reason, ConnectTimeoutError) or str(reason).startswith("Tunnel connection failed"):
             return Trouble(Failure.NOT_CONNECTED, f"could not connect to {host}: {_words(reason)}")
         cause = reason.args[-1] if isinstance(reason, ProtocolError) and reason.args else reason
         said = _words(cause) if _is_ours(cause) else "the rest of it can't be read"

@@ -43,7 +43,10 @@ def _class_of(trouble: Trouble, kind: Kind, step: Step, code: str | None) -> typ
     if trouble.final is not None:
         return trouble.final
     status = trouble.status or 0
-    login_refused = kind is Kind.LOGIN and (status in (400, 403) or code in LOGIN_REFUSALS)
+    # A page with such a status is a gateway's and tells nothing of the password. Anything else does: when in doubt, the
+    # password is not tried again, as that might lock the account.
+    is_page = trouble.text.lstrip().startswith("<")
+    login_refused = kind is Kind.LOGIN and ((status in (400, 403) and not is_page) or code in LOGIN_REFUSALS)
     if trouble.failure is Failure.UNAUTHORIZED or login_refused:
         return errors.IdmcAuthenticationError
     if trouble.failure is Failure.REFUSED:

@@ -15,6 +15,7 @@ import requests_mock
 from airflow_provider_infa.idmc.errors import (
     IdmcAnswerError,
     IdmcConflictError,
+    IdmcError,
     IdmcInputError,
     IdmcNotFoundError,
     IdmcOutcomeUnknownError,
@@ -336,6 +337,28 @@ def test_an_org_that_does_not_tell_the_state_of_a_job_that_is_not_started(
     _, is_new = start_import(session, JOB, sleep=clock.sleep)
     assert is_new
     assert [r.method for r in wire.request_history][1:] == ["GET", "POST"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 408])
+@pytest.mark.parametrize("text", ["<html>default backend</html>", "no such page", ""])
+def test_a_gateway_that_knows_no_job_does_not_have_it_started(
+    wire: Mocker, session: Session, clock: Clock, status: int, text: str
+) -> None:
+    """Seen of load balancers and ingresses: their pages have the status of an answer, and tell nothing of the job."""
+    wire.get(URL, status_code=status, text=text)
+    wire.post(URL, json=answer("IN_PROGRESS"))
+    with pytest.raises(IdmcError, match=JOB) as caught:
+        start_import(session, JOB, sleep=clock.sleep)
+    assert caught.value.transient
+    assert "POST" not in [r.method for r in wire.request_history if r.url == URL]
+
+
+@pytest.mark.parametrize(("configured", "expected"), [(30.0, 300.0), (900.0, 900.0)])
+def test_a_start_waits_long_for_its_answer(wire: Mocker, clock: Clock, configured: float, expected: float) -> None:
+    """Cut off earlier, IDMC may still take it in, and be sent another."""
+    ImportJob(wire, (None, True))
+    start_import(new_session(clock, read_timeout=configured), JOB, sleep=clock.sleep)
+    assert wire.request_history[-1].timeout[1] == expected
 
 
 def test_throttled_and_expired_starts_are_repeated(wire: Mocker, session: Session, clock: Clock) -> None:

@@ -13,15 +13,11 @@ import traceback
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests_mock
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_provider_infa import __version__
 from airflow_provider_infa.idmc import errors
@@ -269,6 +265,27 @@ def test_a_wrong_password_is_tried_once(
         assert not error.transient
     assert logins(wire) == 1
     assert clock.sleeps == []
+
+
+@pytest.mark.parametrize("text", ["", "Forbidden", '{"said": "in another way"}'])
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_login_refused_in_unknown_words_is_tried_once_too(
+    wire: Mocker, session: Session, status: int, text: str
+) -> None:
+    wire.post(LOGIN, status_code=status, text=text)
+    for _ in range(3):
+        with pytest.raises(errors.IdmcAuthenticationError):
+            session.login()
+    assert logins(wire) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_the_page_of_a_gateway_is_not_taken_for_a_wrong_password(wire: Mocker, session: Session, status: int) -> None:
+    wire.post(LOGIN, [{"status_code": status, "text": HTML}, {"json": login_answer()}])
+    with pytest.raises(errors.IdmcError) as caught:
+        session.login()
+    assert not isinstance(caught.value, errors.IdmcAuthenticationError)
+    assert session.login().org_name == ORG
 
 
 def test_a_wrong_password_is_tried_once_by_all_threads(wire: Mocker, session: Session) -> None:
@@ -798,31 +815,6 @@ def test_ca_bundle_that_does_not_exist(clock: Clock) -> None:
     with pytest.raises(errors.IdmcSettingsError, match=r"/nowhere/own\.pem"):
         session.login()
     assert clock.sleeps == []
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for localhost that nobody but itself vouches for, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    pem = serialization.Encoding.PEM
-    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(made.public_bytes(pem) + key.private_bytes(pem, *plain))
-    return path
 
 
 @pytest.mark.parametrize("trusted", [False, True])
