@@ -111,15 +111,32 @@ class InfaHook(BaseHook):
     def lookup(
         self, refs: Iterable[Mapping[str, str] | str], *, ignore_missing: bool = False
     ) -> list[Asset] | list[Asset | None]:
-        """Find objects by id, or by path and type; see :func:`airflow_provider_infa.idmc.lookup.lookup`."""
+        """
+        Find objects; see :func:`airflow_provider_infa.idmc.lookup.lookup`.
+
+        :param refs: Ids, or objects with ``id``, or with ``path`` and ``type``.
+        :param ignore_missing: Return None for what the org lacks.
+        :return: Assets in the order of ``refs``.
+        :raises IdmcNotFoundError: If the org lacks some, all of which are named.
+        """
         return lookup(self.get_conn(), refs, ignore_missing=ignore_missing)
 
     def references(self, id: str, ref_type: str = "uses") -> Iterator[Reference]:
-        """Direct dependencies of an asset; see :func:`airflow_provider_infa.idmc.objects.references`."""
+        """
+        Direct dependencies of an asset; see :func:`airflow_provider_infa.idmc.objects.references`.
+
+        :param id: Id of the asset.
+        :param ref_type: ``uses`` for what it needs, ``usedBy`` for what needs it.
+        """
         return objects.references(self.get_conn(), id, ref_type)
 
     def start_export(self, ids: Sequence[str], **options: Any) -> Job:
-        """Start an export job; see :func:`airflow_provider_infa.idmc.exports.start_export`."""
+        """
+        Start an export job; see :func:`airflow_provider_infa.idmc.exports.start_export`.
+
+        :param ids: Ids of the objects.
+        :param options: Further arguments of that function.
+        """
         return exports.start_export(self.get_conn(), ids, **options)
 
     def get_export(self, id: str, expand: bool = False) -> Job:
@@ -132,7 +149,7 @@ class InfaHook(BaseHook):
         return self.get_job(JobKind.EXPORT, id, expand=expand)
 
     def get_export_log(self, id: str) -> str:
-        """Log of an export job."""
+        """Log of an export job. :param id: Export job id."""
         return self.get_job_log(JobKind.EXPORT, id)
 
     def download_export_package(self, id: str, path: str | Path) -> Download:
@@ -208,11 +225,16 @@ class InfaHook(BaseHook):
         return self.get_job(JobKind.IMPORT, id, expand=expand)
 
     def get_import_log(self, id: str) -> str:
-        """Log of an import job."""
+        """Log of an import job. :param id: Import job id."""
         return self.get_job_log(JobKind.IMPORT, id)
 
     def start_publish(self, kind: JobKind, asset_paths: Sequence[str]) -> Job:
-        """Start a publish job; see :func:`airflow_provider_infa.idmc.publish.start_publish`."""
+        """
+        Start a publish job; see :func:`airflow_provider_infa.idmc.publish.start_publish`.
+
+        :param kind: ``JobKind.TASKFLOWS`` or ``JobKind.CAI``; no call takes both.
+        :param asset_paths: Paths of the assets, with their types, as IDMC writes them.
+        """
         return start_publish(self.get_conn(), kind, asset_paths)
 
     def link_schedules(self, schedules: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -234,11 +256,22 @@ class InfaHook(BaseHook):
         return rows
 
     def get_job(self, kind: JobKind, id: str, *, expand: bool = False) -> Job:
-        """State of a job of any kind."""
+        """
+        State of a job of any kind.
+
+        :param kind: Which kind.
+        :param id: Job id.
+        :param expand: Also ask what it did with each object.
+        """
         return get_job(self.get_conn(), kind, id, expand_objects=expand)
 
     def get_job_log(self, kind: JobKind, id: str) -> str:
-        """Log of a job of any kind."""
+        """
+        Log of a job of any kind that has one.
+
+        :param kind: Which kind.
+        :param id: Job id.
+        """
         return get_log(self.get_conn(), kind, id)
 
 

@@ -15,7 +15,7 @@ __all__ = ["Simulator"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the web server only when somebody asks for it: aiohttp is an extra."""
+    """Load the web server only when somebody asks for it."""
     if name == "Simulator":
         from airflow_provider_infa.simulator.server import Simulator
 

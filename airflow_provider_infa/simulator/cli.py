@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 
 from airflow_provider_infa.simulator import seed as seeds
+from airflow_provider_infa.simulator.faults import JOB_KINDS, WIRE_KINDS
 from airflow_provider_infa.simulator.server import Simulator
 
 # An import of three assets took so long (captured in infapy docs, 2021).
@@ -26,7 +28,10 @@ A fault is written ORG:KIND[,NAME=VALUE...], for example
   --fault test:throttle,times=3,retry_after=2
   --fault 'dev:truncate,path=/package$,times=1'
   --fault 'prod:fail_objects,paths=[Sales/mt_orders]'
-"""
+
+Kinds: {}.
+All take method and path, which calls; times, how often; every, only each n-th.
+""".format(textwrap.fill(", ".join([*WIRE_KINDS, *JOB_KINDS]), 100, subsequent_indent="  "))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
