@@ -47,5 +47,5 @@ def check_approval(plan: Mapping[str, Any] | None, approval: Mapping[str, Any] |
     if approval["plan_hash"] != plan["hash"]:
         raise IdmcApprovalError(
             f"The plan that {approval.get('by')} approved is {approval['plan_hash']}, but the one to be carried out is "
-            f"{plan['hash']}. Have this one approved. Nothing was imported."
+            f"{plan['hash']}. Have this one approved, by a person in a new run. Nothing was imported."
         )

@@ -51,7 +51,7 @@ def check_target(session: Session, plan: Mapping[str, Any]) -> None:
             "\n  ".join(
                 [
                     f"Org {login.org_name} has changed since the plan {plan['hash'][:12]} was made, so the import is "
-                    "not started. Plan again, and have that approved. What changed:",
+                    "not started. Plan again, in a new run if a person approves. What changed:",
                     *changes[:SHOWN],
                     *more,
                 ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.providers.standard.exceptions import HITLTimeoutError
-from airflow.providers.standard.operators import hitl
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult
 
 from airflow_provider_infa.idmc.approval import check_approval
 from airflow_provider_infa.idmc.errors import IdmcApprovalError, IdmcInputError
@@ -43,10 +45,26 @@ def plan(promotion, package):
 
 
 @pytest.fixture
+def other(promotion, package, plan):
+    """What is planned after somebody has worked in the target org."""
+    promotion.sim.edit_asset("test", "Sales/m_orders", "DTEMPLATE", updated_by="carla")
+    other = promotion.plan(package)
+    assert other["hash"] != plan["hash"]
+    return other
+
+
+@pytest.fixture
 def form(monkeypatch):
-    """What is stored as the form that people see; in real runs it goes to the API server."""
+    """What is stored as the form that people see; as on the API server, it stays what it was first."""
     stored = {}
-    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **detail: stored.update(detail))
+
+    def send(msg):
+        assert type(msg) is CreateHITLDetailPayload
+        if not stored:
+            stored.update(msg.model_dump(exclude={"type"}))
+        return HITLDetailRequestResult(**stored)
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=send), raising=False)
     return stored
 
 
@@ -89,7 +107,7 @@ def test_a_plan_as_text(ask, plan, write):
 
 def test_subject_and_body_of_ones_own(ask, plan):
     form = ask(approve(plan, subject="Release 7?", body="See the wiki."))
-    assert (form["subject"], form["body"]) == ("Release 7?", "See the wiki.")
+    assert (form["subject"], form["body"]) == ("Release 7?", f"See the wiki.\n\nPlan `{plan['hash']}`.")
 
 
 def test_arguments_of_the_form(ask, plan):
@@ -103,6 +121,55 @@ def test_a_plan_that_is_none_is_shown_to_nobody(form, context, plan, change):
         approve({**plan, **change}).execute(context)
     assert isinstance(error.value.__cause__, IdmcInputError)
     assert form == {}
+
+
+# --- a form that is there already -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bodies", [(None, None), ("Asked at 9:20.", "Asked at 9:25.")], ids=["plan", "own"])
+def test_the_same_plan_is_asked_about_again(ask, context, plan, bodies):
+    first, second = (ask(approve(plan, body=body))["body"] for body in bodies)
+    assert first == second
+    assert decide(plan, context, answer())["plan_hash"] == plan["hash"]
+
+
+@pytest.mark.parametrize("body", [None, "See the wiki.", "Not Plan `{other}` but:"], ids=["plan", "own", "quoting"])
+def test_another_plan_is_asked_about_in_no_form_of_this_run(ask, form, context, plan, other, body):
+    arguments = {"body": body and body.format(other=other["hash"])}
+    first = dict(ask(approve(plan, **arguments)))
+    told = []
+    with pytest.raises(AirflowFailException) as error:
+        approve(other, **arguments, notifiers=[told.append]).execute(context)
+    assert isinstance(error.value.__cause__, IdmcApprovalError)
+    for part in (f"Plan {other['hash']}", f"still shows plan {plan['hash']}", "Trigger a new run"):
+        assert part in str(error.value)
+    assert (form, told) == (first, [])
+    # Nor can the answer to the old form be taken for one about the new plan.
+    assert context["ti"].xcom == {"plan_hash": plan["hash"]}
+
+
+@pytest.mark.parametrize("text", [None, "", "Import it?", "Plan `{short}`"])
+def test_a_form_that_names_no_plan_is_not_asked_about(form, context, plan, text):
+    form |= {"ti_id": context["ti"].id, "options": ["Approve", "Reject"], "subject": "Import?"}
+    form["body"] = text and text.format(short=plan["hash"][:12])
+    with pytest.raises(AirflowFailException, match="shows no plan that could be read"):
+        approve(plan).execute(context)
+
+
+@pytest.mark.parametrize("reply", [None, SimpleNamespace(ok=True)], ids=["none", "other"])
+def test_nobody_is_asked_if_airflow_does_not_tell_what_the_form_shows(monkeypatch, form, context, plan, reply):
+    monkeypatch.setattr(task_runner.SUPERVISOR_COMMS, "send", lambda msg: reply)
+    with pytest.raises(AirflowFailException, match="shows no plan that could be read"):
+        approve(plan).execute(context)
+
+
+def test_an_outage_of_airflow_is_left_to_the_retries(monkeypatch, form, context, plan):
+    def send(msg):
+        raise RuntimeError("API_SERVER_ERROR")
+
+    monkeypatch.setattr(task_runner.SUPERVISOR_COMMS, "send", send)
+    with pytest.raises(RuntimeError, match="API_SERVER_ERROR"):
+        approve(plan).execute(context)
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
@@ -129,12 +196,9 @@ def test_a_rejection(ask, context, plan):
         check_approval(plan, decision, "ACME_TEST")
 
 
-def test_the_approval_is_of_the_plan_that_was_shown(promotion, ask, context, package, plan):
+def test_the_approval_is_of_the_plan_that_was_shown(ask, context, plan, other):
     ask(approve(plan))
     # Meanwhile the plan task is cleared, and its XCom is another plan when the answer comes.
-    promotion.sim.edit_asset("test", "Sales/m_orders", "DTEMPLATE", updated_by="carla")
-    other = promotion.plan(package)
-    assert other["hash"] != plan["hash"]
     decision = decide(other, context, answer())
     assert decision["plan_hash"] == plan["hash"]
     with pytest.raises(IdmcApprovalError, match="Have this one approved"):

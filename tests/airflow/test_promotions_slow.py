@@ -241,12 +241,27 @@ def assert_closed(here, *orgs: str) -> None:
         assert here.look(org, "sessions")["failed_logins"] == 0
 
 
-def form(here, dag_id: str) -> tuple[dict, str]:
+def form(here, dag_id: str, run: str = "") -> tuple[dict, str]:
     """Wait until a person is asked, and return what they see and where they answer."""
-    here.wait_until(lambda: states(here, dag_id).get("approve") in WAITING, 120)
-    run = quote(run_id(here, dag_id), safe="")
-    path = f"dags/{dag_id}/dagRuns/{run}/taskInstances/release.approve/-1/hitlDetails"
+    task = f"dags/{dag_id}/dagRuns/{quote(run or run_id(here, dag_id), safe='')}/taskInstances/release.approve"
+    here.wait_until(lambda: here.rest(task)["state"] in WAITING, 120)
+    path = f"{task}/-1/hitlDetails"
     return here.rest(path), path
+
+
+def answer(here, path: str, option: str) -> None:
+    """Answer a form until Airflow goes on."""
+
+    def decided() -> bool:
+        now = here.rest(path)
+        state = now["task_instance"]["state"]
+        if state in WAITING and not now["response_received"]:
+            # Reading takes a while; and Airflow 3.3 takes a task that goes on too soon for a lost one, and asks again.
+            time.sleep(3)
+            here.rest(path, {"chosen_options": [option], "params_input": {}}, "PATCH")
+        return state in ("success", "skipped")
+
+    here.wait_until(decided, 120)
 
 
 def decide(here, dag_id: str, option: str) -> None:
@@ -261,16 +276,7 @@ def decide(here, dag_id: str, option: str) -> None:
     for row in plan["objects"]:
         if row["action"] in ("create", "overwrite"):
             assert re.sub(r"([_#])", r"\\\1", row["target"]["path"]) in shown["body"]
-
-    def decided() -> bool:
-        state = states(here, dag_id).get("approve")
-        if state in WAITING and not here.rest(path)["response_received"]:
-            # Reading takes a while; and Airflow 3.3 takes a task that goes on too soon for a lost one, and asks again.
-            time.sleep(3)
-            here.rest(path, {"chosen_options": [option], "params_input": {}}, "PATCH")
-        return state in ("success", "skipped")
-
-    here.wait_until(decided, 120)
+    answer(here, path, option)
 
 
 def test_a_promotion_with_everything_switched_on(here):
@@ -364,6 +370,44 @@ if PEOPLE:
         assert_closed(here, "unwanted")
 
 
+def a_run_asks_about_one_plan(here, dag_id: str, approved: str) -> None:
+    """After a plan was approved in vain, clear its run: nobody can approve the next plan in the form of the first."""
+    org, run = dag_id.removeprefix("into_"), run_id(here, dag_id)
+    before = here.look(org, "state"), sent(here, org)
+    path = f"dags/{dag_id}/dagRuns/{quote(run, safe='')}/taskInstances/release.approve/-1/hitlDetails"
+
+    def clear(task: str) -> str:
+        """Clear from a task on, and return what is planned then."""
+        body = {"dry_run": False, "only_failed": False, "include_downstream": True, "dag_run_id": run}
+        here.rest(f"dags/{dag_id}/clearTaskInstances", {**body, "task_ids": [task]}, "POST")
+        assert here.end(dag_id) == "failed", here.report(dag_id)
+        assert states(here, dag_id)["approve"] == "failed"
+        for step in ("backup", "upload", "start_import", "wait", "verify"):
+            assert states(here, dag_id)[step] == "upstream_failed"
+        return xcom(here, dag_id, "release.plan")["hash"]
+
+    planned = clear("release.plan")
+    assert planned != approved
+    told = f"Plan {planned} can't be approved in this run: its form still shows plan {approved}"
+    assert told in log(here, dag_id, "release.approve")
+    # The form can still be answered, and that leads to nothing, also when the task is cleared once more.
+    shown = here.rest(path)
+    assert approved in shown["body"]
+    assert planned not in shown["body"]
+    here.rest(path, {"chosen_options": ["Approve"], "params_input": {}}, "PATCH")
+    assert clear("release.approve") == planned
+    assert (here.look(org, "state"), sent(here, org)) == before
+
+    new = here.rest(f"dags/{dag_id}/dagRuns", {"logical_date": None}, "POST")["dag_run_id"]
+    shown, path = form(here, dag_id, new)
+    assert approved not in shown["body"]
+    answer(here, path, "Approve")
+    ended = f"dags/{dag_id}/dagRuns/{quote(new, safe='')}"
+    here.wait_until(lambda: here.rest(ended)["state"] in ("success", "failed"), 240)
+    assert here.rest(ended)["state"] == "success", here.report(dag_id)
+    assert [job["state"] for job in of(here, org, "import")] == ["NOT_STARTED", "SUCCESSFUL"]
+
+
 def test_the_target_changes_after_the_approval(here):
     # While the backup is being made, somebody works in the org.
     here.tell("moving", "", {"export_seconds": 10.0})
@@ -388,6 +432,8 @@ def test_the_target_changes_after_the_approval(here):
     assert here.look("moving", "state") == before
     found = record(here, "into_moving")
     assert (found["state"], found["rollback"], found["approval"]["approved"]) == ("failed", None, True)
+    if PEOPLE:
+        a_run_asks_about_one_plan(here, "into_moving", found["plan_hash"])
     assert_closed(here, "moving")
 
 
