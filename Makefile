@@ -1,4 +1,5 @@
-# Everything below sets itself up in .venv/ with nothing but Python 3.11+ and the package registry.
+# Everything below sets itself up in .venv/ with nothing but Python 3.11+ and the package registry; bench also takes curl,
+# and test-distributed installs Postgres and Redis from Debian's packages where they are missing.
 PYTHON ?= python3
 AIRFLOW ?= 3.3.2
 MATRIX = 2.11.2 3.0.6 3.1.8 3.2.2 3.3.2

@@ -58,17 +58,18 @@ def promote(
     pool: str | None = None,
     poll_interval: float = 10.0,
     timeout: float = 3600.0,
+    fail_on_warning: bool = True,
     deferrable: bool | None = None,
 ) -> TaskGroup:
     """
     Promote a release from one org to another.
 
     Makes a task group with these tasks, each of which can be retried alone: ``list_objects`` for a manifest,
-    ``export``, ``plan``, ``approve``, ``backup``, ``upload``, ``start_import``, ``wait``, ``link_schedules``,
-    ``publish``, ``verify``, and, at the end of every run, ``restore``, which does nothing unless the promotion failed,
-    and ``record``. Those that are not asked for are left out. Groups can be chained; what follows a group waits for
-    ``verify``, and is skipped after a rejection or if there was nothing to promote. Imports into one org wait for each
-    other, see ``pool``.
+    ``export``, ``plan``, ``approve``, ``backup``, ``upload``, ``start_import``, ``wait``, ``publish``,
+    ``link_schedules``, ``verify``, and, at the end of every run, ``restore``, which does nothing unless the promotion
+    failed, and ``record``. Those that are not asked for are left out. Groups can be chained; what follows a group waits
+    for ``verify``, and is skipped after a rejection or if there was nothing to promote. Imports into one org wait for
+    each other, see ``pool``.
 
     Connections, objects, mappings, URIs, ``manifest`` and ``package_uri`` can be templates or outputs of other tasks.
 
@@ -102,13 +103,15 @@ def promote(
         when the DAG is parsed.
     :param poll_interval: Seconds between two looks at a job that has run for a while.
     :param timeout: Seconds that each job may take.
+    :param fail_on_warning: Whether an export or import that ends with a warning failed. One in which an object failed
+        always did, as did a backup or rollback with a warning; ``verify`` compares the org with the plan either way.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :raises ValueError: For arguments that contradict each other.
     :raises AirflowOptionalProviderFeatureException: For ``approval=True`` on Airflow before 3.1.
     """
     _check(objects, manifest, package_uri, source_conn_id, approval, backup_uri, rollback)
     waiting: dict[str, Any] = {"poll_interval": poll_interval, "timeout": timeout}
-    sensing: dict[str, Any] = {"poke_interval": poll_interval, "timeout": timeout}
+    sensing: dict[str, Any] = {"poke_interval": poll_interval, "timeout": timeout, "fail_on_warning": fail_on_warning}
     if deferrable is not None:
         waiting["deferrable"] = sensing["deferrable"] = deferrable
     target = {"infa_conn_id": target_conn_id}
@@ -129,6 +132,7 @@ def promote(
                 objects=objects,
                 include_dependencies=include_dependencies,
                 include_tags=include_tags,
+                fail_on_warning=fail_on_warning,
                 **waiting,
             )
             package = {"source_conn_id": source_conn_id, "export_job_id": export.output}
@@ -178,16 +182,17 @@ def promote(
         )
         wait = InfaImportSensor(task_id="wait", **target, import_job_id=job_id, **sensing)
         steps += [upload, start, wait]
-        if schedules is not None or manifest:
-            steps.append(InfaLinkScheduleOperator(task_id="link_schedules", **target, plan=planned))
+        # Each refuses an import that was rolled back: cleared after that, it would change or approve the restored org.
+        imported: dict[str, Any] = {"plan": planned, "import_job_id": job_id, "backup_uri": backup}
         published: Any = None
         if publish:
-            publishing = InfaPublishOperator(task_id="publish", **target, plan=planned, **waiting)
+            publishing = InfaPublishOperator(task_id="publish", **target, **imported, **waiting)
             steps.append(publishing)
             published = publishing.output
-        verify = InfaVerifyImportOperator(
-            task_id="verify", **target, plan=planned, import_job_id=job_id, backup_uri=backup
-        )
+        # After publishing, so that no schedule starts what is not published yet.
+        if schedules is not None or manifest:
+            steps.append(InfaLinkScheduleOperator(task_id="link_schedules", **target, **imported))
+        verify = InfaVerifyImportOperator(task_id="verify", **target, **imported)
         steps.append(verify)
         for before, after in pairwise(steps):
             before >> after
@@ -215,6 +220,8 @@ def promote(
             approval=decision if approval is True else {"approved": True, "by": AUTOMATIC} if approval else None,
             backup_uri=backup,
             import_job_id=job_id,
+            # Not start.output["plan_hash"]: that raises where the task did not get so far.
+            plan_hash=f"{{{{ ti.xcom_pull('{start.task_id}', key='plan_hash', map_indexes=ti.map_index) }}}}",
             published=published,
             verified=verify.output,
             restored=restored,

@@ -2,7 +2,8 @@
 A promotion every night: what carries the tag and was changed since the last run that succeeded goes from dev to test.
 
 The window ends where this run's data interval ends and begins where that of the last successful run ended, so that a
-failed night is caught up by the next one and nothing is promoted twice. With nothing changed, the run is skipped.
+failed night is caught up by the next one and nothing is promoted twice. With nothing changed, what follows the
+listing is skipped, and the run succeeds.
 """
 
 from datetime import datetime, timezone
@@ -50,6 +51,6 @@ with DAG(
         task_id="start_import",
         infa_conn_id="infa_test",
         import_job_id=upload.output,
-        import_specification=plan.output["import_specification"],
+        plan=plan.output,
     )
     InfaImportSensor(task_id="wait", infa_conn_id="infa_test", import_job_id=start.output, timeout=3600)

@@ -33,6 +33,6 @@ with DAG("promote_minimal", schedule=None, tags=["infa"], doc_md=__doc__):
         task_id="start_import",
         infa_conn_id="infa_test",
         import_job_id=upload.output,
-        import_specification=plan.output["import_specification"],
+        plan=plan.output,
     )
     wait = InfaImportSensor(task_id="wait", infa_conn_id="infa_test", import_job_id=start.output, timeout=3600)

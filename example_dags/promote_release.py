@@ -1,6 +1,7 @@
 """
-A release as a careful team does it: what the release manifest names goes from dev to test, after a person has approved
-the plan, with a backup, a rollback should anything fail, publishing, verification and an audit record.
+A release as a careful team does it: what the release manifest names goes from dev to test with an approved plan (by the
+DAG itself, or by a person with INFA_APPROVAL=person), a backup, a rollback should anything fail, publishing,
+verification and an audit record.
 """
 
 import os

@@ -27,6 +27,7 @@ with DAG("promote_through_orgs", schedule=None, tags=["infa"], doc_md=__doc__):
     to_test = promote(
         "to_test",
         package_uri=package.output,
+        source_conn_id="infa_dev",
         target_conn_id="infa_test",
         runtime_environments={"DEV_AGENTS": "TEST_AGENTS"},
         connections={"ora_dev": "ora_test"},
@@ -34,6 +35,7 @@ with DAG("promote_through_orgs", schedule=None, tags=["infa"], doc_md=__doc__):
     to_prod = promote(
         "to_prod",
         package_uri=package.output,
+        source_conn_id="infa_dev",
         target_conn_id="infa_prod",
         runtime_environments={"DEV_AGENTS": "PROD_AGENTS"},
         connections={"ora_dev": "ora_prod"},

@@ -39,10 +39,12 @@ with DAG("promote_to_many", schedule=None, tags=["infa"], doc_md=__doc__):
         promote(
             "promotion",
             package_uri=package.output,
+            source_conn_id="infa_dev",
             target_conn_id=target_conn_id,
             runtime_environments=runtime_environments,
             connections=connections,
-            # The orgs differ, so their imports may run at the same time.
+            # The orgs differ, so their imports may run at the same time. Other DAGs that promote into one of them are
+            # not waited for: that would need a pool for each org.
             pool="default_pool",
         )
 

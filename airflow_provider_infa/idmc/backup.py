@@ -40,16 +40,13 @@ def describe(session: Session, plan: Mapping[str, Any], package: Package) -> dic
     held = {o.id for o in package.objects}
     if lacking := [f"{row['type']} {row['path']}" for row in rows if row["id"] not in held]:
         raise IdmcPackageError(f"The backup of org {plan['target_org']['name']} lacks {', '.join(lacking)}.")
-    published = _published(session, rows)
     return {
         "version": VERSION,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "org": plan["target_org"],
         "plan_hash": plan["hash"],
         "package": {"sha256": package.sha256, "size": package.size},
-        "objects": [
-            {**row, "schedule": _schedule_name(session, row), "published": row["id"] in published} for row in rows
-        ],
+        "objects": _with_state(session, rows),
         "created": created(plan),
     }
 
@@ -78,9 +75,14 @@ def check_backup(data: Any, uri: str) -> dict[str, Any]:
 
 
 def existing(session: Session, rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Those of the objects that the org has. :param session: Session with the org. :param rows: Path and type."""
+    """
+    Those of the objects that the org has, with the schedule of each mapping task, and whether they are published.
+
+    :param session: Session with the org.
+    :param rows: Path and type.
+    """
     refs = [{"path": row["path"], "type": row["type"]} for row in rows]
-    return [asset.row() for asset in lookup(session, refs, ignore_missing=True) if asset]
+    return _with_state(session, [asset.row() for asset in lookup(session, refs, ignore_missing=True) if asset])
 
 
 def changed_since(
@@ -131,6 +133,12 @@ def _moment(text: str | None) -> datetime | None:
         return None
 
 
+def _with_state(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Objects with what no package carries: ``schedule`` and ``published``."""
+    published = _published(session, rows)
+    return [{**row, "schedule": _schedule_name(session, row), "published": row["id"] in published} for row in rows]
+
+
 def _schedule_name(session: Session, row: Mapping[str, Any]) -> str | None:
     if not same_type(row["type"], "MTT"):
         return None
@@ -139,7 +147,7 @@ def _schedule_name(session: Session, row: Mapping[str, Any]) -> str | None:
     except IdmcError as error:
         if error.transient:
             raise
-        log.warning("The schedule of %s is not part of the backup: %s", row["path"], error)
+        log.warning("The schedule of %s can't be read, so it counts as none: %s", row["path"], error)
         return None
     return schedule.name if schedule else None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from airflow_provider_infa.idmc.lookup import lookup
+from airflow_provider_infa.idmc.errors import IdmcNotFoundError, IdmcRequestError
+from airflow_provider_infa.idmc.lookup import lookup, says_missing
 from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Asset, same_type
 from airflow_provider_infa.idmc.objects import references
 from airflow_provider_infa.idmc.package import Package, PackageObject
@@ -13,6 +14,8 @@ from airflow_provider_infa.idmc.wishes import Wishes, is_asset, target_reference
 
 #: An object in the source org, its path in the target org, and the paths of those that need it.
 Missing = tuple[PackageObject, str, Sequence[str]]
+#: Objects named in a sentence.
+SHOWN = 3
 
 
 def missing_dependencies(
@@ -50,8 +53,9 @@ def missing_dependencies(
     wanted = [id for o in arriving for id in note(o.path, o.refs)]
     if source is None:
         return [], list(_unknown(len(users), len(unlisted), target.login().org_name))
+    hidden: list[str] = []
     for o in unlisted:
-        wanted += note(o.path, (reference.id for reference in references(source, o.id)))
+        wanted += note(o.path, _needs(source, o, hidden))
 
     missing: list[Missing] = []
     strangers = 0
@@ -67,8 +71,25 @@ def missing_dependencies(
         wanted = []
         for o, _ in lacking:
             if is_asset(o):
-                wanted += note(o.path, (reference.id for reference in references(source, o.id)))
-    return missing, [_hidden(strangers, source.login().org_name)] if strangers else []
+                wanted += note(o.path, _needs(source, o, hidden))
+    return missing, list(_not_shown(strangers, hidden, source.login().org_name))
+
+
+def some(paths: Sequence[str]) -> str:
+    """The first of them, and how many more there are. :param paths: Paths of objects."""
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(paths[:SHOWN]) + more
+
+
+def _needs(source: Session, o: PackageObject, hidden: list[str]) -> list[str]:
+    """Ids of what an object needs, as the source org tells; the path of one that it hides goes to ``hidden``."""
+    try:
+        return [reference.id for reference in references(source, o.id)]
+    except (IdmcNotFoundError, IdmcRequestError) as error:
+        if not says_missing(error):
+            raise
+        hidden.append(o.path)
+        return []
 
 
 def _as_object(asset: Asset) -> PackageObject:
@@ -88,8 +109,14 @@ def _unknown(outside: int, unlisted: int, org: str) -> Iterable[str]:
         )
 
 
-def _hidden(count: int, org: str) -> str:
-    return (
-        f"The package refers to {count} objects that org {org} does not show: removed since, or the user may not read "
-        "them. Whether the import needs them is not known."
-    )
+def _not_shown(strangers: int, hidden: Sequence[str], org: str) -> Iterable[str]:
+    if strangers:
+        yield (
+            f"The package refers to {strangers} objects that org {org} does not show: removed since, or the user may "
+            "not read them. Whether the import needs them is not known."
+        )
+    if hidden:
+        yield (
+            f"What these objects need could not be looked up, because org {org} does not show them: {some(hidden)}. "
+            "They were removed since, or the user may not read them. Whether the import lacks anything is not known."
+        )

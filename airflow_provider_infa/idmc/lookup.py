@@ -89,7 +89,7 @@ def _find_missing(session: Session, refs: Sequence[Mapping[str, str]]) -> list[A
         try:
             inside = list(list_objects(session, location=container))
         except (IdmcNotFoundError, IdmcRequestError) as error:
-            if not _says_missing(error):
+            if not says_missing(error):
                 raise
             inside = []  # nor is it known what a listing of a missing container answers
         found += [asset for asset in inside if (asset.path, asset.type.upper()) in keys]
@@ -111,7 +111,7 @@ def _lookup(session: Session, refs: Sequence[Mapping[str, str]]) -> list[Asset] 
     try:
         answer = expect(session.post_json("/lookup", {"objects": list(refs)}), dict, "the answer to lookup")
     except (IdmcNotFoundError, IdmcRequestError) as error:
-        if not _says_missing(error):
+        if not says_missing(error):
             raise
         return None
     entries = optional(answer, "objects", list, "the answer to lookup") or []
@@ -133,7 +133,7 @@ def _name(ref: Mapping[str, str]) -> str:
     return f"object with id {ref['id']!r}" if "id" in ref else f"{ref['type']} {ref['path']!r}"
 
 
-def _says_missing(error: IdmcError) -> bool:
+def says_missing(error: IdmcError) -> bool:
     """
     Whether a refusal may be IDMC's way to say that an object is missing.
 

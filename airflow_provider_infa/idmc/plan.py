@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_infa.idmc.dependencies import missing_dependencies
+from airflow_provider_infa.idmc.dependencies import missing_dependencies, some
 from airflow_provider_infa.idmc.errors import IdmcWrongOrgError
 from airflow_provider_infa.idmc.imports import check_conflict_resolution
 from airflow_provider_infa.idmc.jobs import mapping_argument
@@ -24,9 +24,6 @@ from airflow_provider_infa.idmc.schedules import find_schedule
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.source_control import obstacle, source_controlled
 from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, is_container, select, unused
-
-#: Dependents named in a reason.
-SHOWN = 3
 
 
 def plan_import(session: Session, package: Package, wishes: Wishes, *, source: Session | None = None) -> Plan:
@@ -104,7 +101,7 @@ def _unplanned(wishes: Wishes, schedules: Mapping[str, str]) -> list[str]:
     strangers = [path for path in wishes.schedules if path not in schedules]
     if not strangers:
         return []
-    return [f"schedules names {_some(strangers)}, which the import does not bring, or which is no mapping task."]
+    return [f"schedules names {some(strangers)}, which the import does not bring, or which is no mapping task."]
 
 
 def check_orgs(package: Package, target: Login, source: Login | None) -> None:
@@ -152,7 +149,7 @@ def _with_states(
 
 def _plan_missing(o: PackageObject, place: str, users: Sequence[str], org: str) -> PlannedObject:
     """Plan what the package refers to, without holding it, and the target org does not have."""
-    reason = f"Neither the package nor org {org} has it, and it is needed by {_some(users)}."
+    reason = f"Neither the package nor org {org} has it, and it is needed by {some(users)}."
     fix = f"include_dependencies=True for the export, or {o.path!r} among its objects."
     return PlannedObject(o, None, place, BLOCKED, reason, argument=fix)
 
@@ -210,12 +207,7 @@ def _plan_asset(c: Chosen, asset: Asset | None, default: str, org: str) -> Plann
 def _users(o: PackageObject, package: Package) -> str:
     """Who needs an object, as the end of a sentence."""
     users = [p.path for p in package.objects if o.id in p.refs]
-    return f", needed by {_some(users)}" if users else ""
-
-
-def _some(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return ", ".join(paths[:SHOWN]) + more
+    return f", needed by {some(users)}" if users else ""
 
 
 def _landing(c: Chosen, asset: Asset | None) -> tuple[str, str]:

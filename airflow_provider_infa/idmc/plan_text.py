@@ -1,14 +1,15 @@
-"""A plan as Markdown, for the people who decide about it."""
+"""A plan for people: as Markdown for those who decide about it, and in full for the log."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_infa.idmc.planned import BLOCKED, CREATE, MAP, OVERWRITE, REUSE
 
-#: Objects shown of each kind; the rest is counted.
+#: Shown of each list in Markdown; the rest is counted.
 SHOWN = 25
 _HEADINGS = {
     BLOCKED: "Blocked",
@@ -17,8 +18,10 @@ _HEADINGS = {
     MAP: "Mapped to something else",
     REUSE: "Left as they are",
 }
-#: What is shown without being asked for: what the import leaves alone is only counted.
-_FOLDED = (REUSE,)
+#: What the import leaves alone is only counted, unless something is sent about it all the same.
+_FOLDED = _HEADINGS[REUSE]
+#: Fields of IDMC's ``objectSpecification`` that the heading and the paths tell already.
+_TOLD = ("sourceObjectId", "targetObjectId", "conflictResolution")
 #: What begins a list, or underlines a heading.
 _LIST = re.compile(r"^(\d*)([-+=.)])")
 #: Where readers of Markdown see an address, even behind backslashes; a sign without width (U+2060) keeps them from it.
@@ -34,55 +37,104 @@ def markdown(plan: Mapping[str, Any]) -> str:
     return "\n".join(_lines(plan))
 
 
+def in_full(plan: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """
+    All lists of a plan, uncut and with the reasons: headings, each with its lines of plain text.
+
+    :param plan: The plan as JSON.
+    """
+    sent = _sent(plan)
+    for heading, rows in grouped(plan).items():
+        if rows:
+            yield heading, [_line(row, sent, reason=True) for row in rows]
+    yield from _notes(plan)
+
+
+def grouped(plan: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """
+    The objects, under headings that say what happens to them.
+
+    What replaces something is "Overwritten", also if it is mapped there.
+
+    :param plan: The plan as JSON.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {heading: [] for heading in _HEADINGS.values()}
+    for row in plan["objects"]:
+        groups[_HEADINGS[OVERWRITE if row["overwrites"] else row["action"]]].append(row)
+    return groups
+
+
 def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
     package, org = plan["package"], plan["target_org"]
+    groups, sent = grouped(plan), _sent(plan)
     source = _text(package["source_org_name"] or package["source_org_id"] or "an unknown org")
     yield f"**{source} → {_text(org['name'])}**, {len(plan['objects'])} objects, as {_text(plan['user'])}."
     yield ""
-    yield "| " + " | ".join(_HEADINGS.values()) + " |"
-    yield "|" + " --- |" * len(_HEADINGS)
-    yield "| " + " | ".join(str(plan["counts"][action]) for action in _HEADINGS) + " |"
+    yield "| " + " | ".join(groups) + " |"
+    yield "|" + " --- |" * len(groups)
+    yield "| " + " | ".join(str(len(rows)) for rows in groups.values()) + " |"
     yield ""
     for warning in plan["warnings"]:
         yield f"- ⚠ {_text(warning)}"
-    for note in notes(plan):
-        yield f"- {_text(note)}"
-    for action, heading in _HEADINGS.items():
-        rows = [row for row in plan["objects"] if row["action"] == action]
-        if rows and action not in _FOLDED:
-            yield f"\n**{heading}** ({len(rows)})\n"
-            yield from _shortened([_row(row) for row in rows])
+    for heading, names in _notes(plan):
+        more = f" and {_more(names[SHOWN:])}" if names[SHOWN:] else ""
+        yield f"- {_text(heading + ': ' + ', '.join(names[:SHOWN]) + more)}"
+    for heading, rows in groups.items():
+        # What needs a second look comes first, because the list may be cut.
+        rows = sorted(rows, key=lambda row: (not row["drift"], row["source"]["id"] not in sent))
+        shown = [row for row in rows if heading != _FOLDED or row["source"]["id"] in sent][:SHOWN]
+        if not shown:
+            continue
+        yield f"\n**{heading}** ({len(rows)})\n"
+        yield from (f"- {_text(_line(row, sent, reason=row['action'] == BLOCKED))}" for row in shown)
+        if rest := rows[len(shown) :]:
+            yield f"- … and {_more(rest)}"
     yield ""
     yield f"Plan `{plan['hash']}`, package SHA-256 `{package['sha256']}`."
 
 
-def _row(row: Mapping[str, Any]) -> str:
+def _line(row: Mapping[str, Any], sent: Mapping[str, str], *, reason: bool) -> str:
     source, target = row["source"], row["target"]
-    moved = f" → {_text(target['path'])}" if target["path"] != source["path"] else ""
-    why = " ".join(filter(None, [row["reason"] if row["action"] == BLOCKED else None, row["drift"]]))
-    return f"- {_text(source['type'])} {_text(source['path'])}{moved}{f': {_text(why)}' if why else ''}"
+    moved = f" → {target['path']}" if target["path"] != source["path"] else ""
+    fields = f" ({sent[source['id']]})" if source["id"] in sent else ""
+    # Drift that blocks is the reason, too.
+    why = " ".join(dict.fromkeys(filter(None, (row["reason"] if reason else None, row["drift"]))))
+    return f"{source['type']} {source['path']}{moved}{fields}{f': {why}' if why else ''}"
 
 
-def notes(plan: Mapping[str, Any]) -> Iterator[str]:
-    """
-    What the counts do not tell, as sentences of plain text.
+def _sent(plan: Mapping[str, Any]) -> dict[str, str]:
+    """What else is sent about objects, by their ids in the package."""
+    sent = {}
+    for entry in plan["import_specification"].get("objectSpecification", ()):
+        fields = [f"{key}: {_plain(value)}" for key, value in entry.items() if key not in _TOLD]
+        if fields:
+            sent[entry["sourceObjectId"]] = ", ".join(fields)
+    return sent
 
-    :param plan: The plan as JSON.
-    """
-    scheduled = [f"{path} ({name})" for path, name in plan["schedules"].items()]
+
+def _plain(value: Any) -> str:
+    """Flags and texts as people write them, anything else as it is sent."""
+    items = value if isinstance(value, list) else []
+    flags = [item for item in items if isinstance(item, Mapping) and item.keys() == {"key", "value"}]
+    if flags and flags == items:
+        return " ".join(f"{flag['key']}={_plain(flag['value'])}" for flag in flags)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _notes(plan: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """What the objects by themselves do not tell."""
     for heading, names in (
-        ("Changed there by others since the last promotion", plan["drift"]),
-        ("Get a schedule after the import", scheduled),
+        ("Last changed there by someone else", plan["drift"]),
+        ("Get a schedule after the import", [f"{path} ({name})" for path, name in plan["schedules"].items()]),
         ("Arrive without a schedule", plan["unscheduled"]),
         ("New connections without a password", plan["without_password"]),
     ):
         if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            yield f"{heading}: {', '.join(names[:SHOWN])}{more}"
+            yield heading, names
 
 
-def _shortened(lines: list[str]) -> list[str]:
-    return lines[:SHOWN] + ([f"- … and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else [])
+def _more(rest: Sequence[Any]) -> str:
+    return f"{len(rest)} more, listed in the log of the plan task"
 
 
 def _text(text: str) -> str:

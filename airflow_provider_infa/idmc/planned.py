@@ -114,7 +114,7 @@ class Plan:
 
     @property
     def missing(self) -> tuple[PlannedObject, ...]:
-        """What the target lacks and could have under another name: obstacles, and connections to be created."""
+        """All that can be resolved: obstacles, and connections to be created that could be mapped instead."""
         return tuple(o for o in self.objects if o.argument)
 
     @property

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import quote
 
 from airflow_provider_infa.idmc import planned as plans
 from airflow_provider_infa.idmc.models import Job, JobState
@@ -143,15 +142,3 @@ def short_form(record: Mapping[str, Any], record_uri: str | None) -> dict[str, A
         "overwritten": sum(o["overwrites"] for o in record["objects"]),
         "record_uri": record_uri,
     }
-
-
-def asset_uris(plan: Mapping[str, Any]) -> Iterator[str]:
-    """
-    ``infa://<org>/<project>`` for each project in the target org that the import created or overwrote something in.
-
-    :param plan: The plan.
-    """
-    org = quote(plan["target_org"]["name"], safe="")
-    rows = (row for row in plan["objects"] if row["overwrites"] or row["action"] == plans.CREATE)
-    projects = (row["target"]["path"].partition("/") for row in rows)
-    yield from dict.fromkeys(f"infa://{org}/{quote(project, safe='')}" for project, slash, _ in projects if slash)

@@ -14,13 +14,14 @@ from airflow_provider_infa.idmc import backup as backups
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPackageError, IdmcPlanOutdatedError, IdmcWrongOrgError
 from airflow_provider_infa.idmc.imports import start_import, started_import
 from airflow_provider_infa.idmc.jobs import wait
-from airflow_provider_infa.idmc.models import Job, JobKind, same_type
+from airflow_provider_infa.idmc.models import SCHEDULABLE, Job, JobKind, same_type
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.recheck import check_target
 from airflow_provider_infa.operators.exports import export
 from airflow_provider_infa.operators.jobs import InfaJobOperator
 from airflow_provider_infa.operators.publish import after_publish_job, check_published, publish_all
+from airflow_provider_infa.restored import last_restore
 from airflow_provider_infa.storage import exists, join, local_copy, publish, read_text, temporary_file, write_text
 from airflow_provider_infa.waiting import deadline_after
 
@@ -102,7 +103,8 @@ class InfaRestoreOperator(InfaJobOperator):
 
     Imports the backup with OVERWRITE, waits, links mapping tasks to the schedules that they had, and publishes again
     what was published. What the import had newly created is not removed, as IDMC has no call to take an import back; it
-    is reported. A retry imports the backup once more, which changes nothing.
+    is reported, and whether it goes on running or being called. Tasks of other types lose their schedule, if they had
+    one, and are reported as well. A retry imports the backup once more, which changes nothing.
 
     By hand, a backup URI is all that it needs, and all that it compares with: nothing. To undo an import, name that as
     well: one that still runs is waited for, on the worker, and an object that was changed since, by hand or by a later
@@ -122,9 +124,10 @@ class InfaRestoreOperator(InfaJobOperator):
     :param fail_on_warning: Whether an import that ended with a warning failed; True by default.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the org.
-    :return: ``{backup_uri, undone, plan_hash, import_job_id, restored, created, linked, published}``: the import that
-        was undone, the one that did it, and rows of objects. ``created`` is what the former had created and is still
-        there.
+    :return: ``{backup_uri, undone, plan_hash, import_job_id, restored, unscheduled, created, linked, published}``: the
+        import that was undone, the one that did it, and rows of objects. ``unscheduled`` are restored tasks that may
+        have lost their schedule, as it is in no backup; ``created`` is what the former had created and is still there,
+        each with its ``schedule`` and whether it is ``published``.
     """
 
     kind = JobKind.IMPORT
@@ -318,13 +321,22 @@ class InfaRestoreOperator(InfaJobOperator):
             backup = {"objects": [], "created": backups.created(check_plan(plan)) if plan else []}
         created = backups.existing(hook.get_conn(), backup["created"])
         for row in created:
-            self.log.warning("Created by the import, and not removed: %s %s", row["type"], row["path"])
+            state = f", still run by schedule {row['schedule']}" if row["schedule"] else ""
+            state += ", still published" if row["published"] else ""
+            self.log.warning("Created by the import, and not removed: %s %s%s", row["type"], row["path"], state)
+        restored = [{"path": row["path"], "type": row["type"]} for row in backup["objects"]]
+        # Which schedule they had is in no backup: IDMC is known to tell and to link that of mapping tasks only.
+        others = set(SCHEDULABLE) - {"MTT"}
+        unscheduled = [row for row in restored if row["type"].upper() in others]
+        for row in unscheduled:
+            self.log.warning("%s %s may have lost its schedule: link it in the org.", row["type"], row["path"])
         return {
             "backup_uri": uri,
             "undone": arguments.text(self.import_job_id),
             "plan_hash": plan.get("hash"),
             "import_job_id": job_id,
-            "restored": [{"path": row["path"], "type": row["type"]} for row in backup["objects"]],
+            "restored": restored,
+            "unscheduled": unscheduled,
             "created": created,
             "linked": list(linked),
             "published": [{"path": row["path"], "type": row["type"]} for row in published],
@@ -338,13 +350,3 @@ def read_backup(uri: str) -> dict[str, Any]:
     except ValueError:
         data = None
     return backups.check_backup(data, uri)
-
-
-def last_restore(uri: str | None) -> dict[str, Any]:
-    """
-    What is noted beside a backup of its last restore; nothing, if there was none.
-
-    :param uri: Where the backup is, if there is one.
-    """
-    note = join(uri, backups.RESTORED) if uri else ""
-    return dict(json.loads(read_text(note))) if note and exists(note) else {}

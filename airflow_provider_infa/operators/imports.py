@@ -16,8 +16,8 @@ from airflow_provider_infa.idmc.errors import IdmcApprovalError, IdmcInputError,
 from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.plan import plan_import
-from airflow_provider_infa.idmc.plan_text import markdown, notes
-from airflow_provider_infa.idmc.planned import BLOCKED, Plan
+from airflow_provider_infa.idmc.plan_text import grouped, in_full, markdown
+from airflow_provider_infa.idmc.planned import Plan
 from airflow_provider_infa.idmc.wishes import Wishes
 from airflow_provider_infa.operators.jobs import RECOMMENDED_OBJECTS, InfaJobOperator
 from airflow_provider_infa.storage import local_package
@@ -37,9 +37,9 @@ class InfaPlanImportOperator(BaseOperator):
     :param source_conn_id: Connection of the org that exported the package: to take it from there, and to name what the
         package refers to without holding it.
     :param export_job_id: The export job there, instead of ``package_uri``.
-    :param manifest: Release manifest, a YAML file: a path, or any that Airflow's object storage takes. What is
+    :param manifest: Release manifest, a YAML file: a path, or any URI that Airflow's object storage takes. What is
         given as an argument as well wins over it.
-    :param default_conflict_resolution: For assets that exist in the target: ``OVERWRITE`` or ``REUSE``.
+    :param default_conflict_resolution: For assets that exist in the target: ``OVERWRITE``, the default, or ``REUSE``.
     :param conflict_resolutions: Exceptions: id in the package, path or type code, to ``OVERWRITE``, ``REUSE`` or
         an object with any fields of IDMC's ``objectSpecification``.
     :param include_objects: Import only these: ids in the package, paths, or rows. Everything by default.
@@ -172,15 +172,18 @@ class InfaPlanImportOperator(BaseOperator):
         )
 
     def _show(self, plan: Plan, result: Mapping[str, Any]) -> None:
-        counts = ", ".join(f"{number} {action}" for action, number in plan.counts.items() if number)
+        counts = ", ".join(f"{len(rows)} {heading.lower()}" for heading, rows in grouped(result).items() if rows)
         self.log.info("Import of %d objects into org %s: %s.", len(plan.objects), plan.org_name, counts)
         if len(plan.objects) > RECOMMENDED_OBJECTS:
             self.log.warning("Informatica recommends at most %d objects in one import.", RECOMMENDED_OBJECTS)
-        for note in (*plan.warnings, *notes(result)):
-            self.log.info("%s", note)
-        for o in sorted(plan.objects, key=lambda o: o.action != BLOCKED):
-            why = " ".join(dict.fromkeys(filter(None, (o.reason, o.drift))))
-            self.log.info("%-10s %-12s %s: %s", o.action, o.source.type, o.source.path, why)
+        for warning in plan.warnings:
+            self.log.info("%s", warning)
+        # What the form cuts short refers to this.
+        for heading, lines in in_full(result):
+            self.log.info("::group::%s (%d)", heading, len(lines))
+            for line in lines:
+                self.log.info("%s", line)
+            self.log.info("::endgroup::")
 
 
 class InfaUploadPackageOperator(BaseOperator):
@@ -269,8 +272,8 @@ class InfaStartImportOperator(InfaJobOperator):
     :param fail_on_failure: Whether a failed job fails the task; False leaves the verdict to a sensor that follows.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the target org.
-    :return: Import job id. After waiting, XCom ``result`` holds the job's summary, ``objects`` a row for each object,
-        unless the verdict is left to a sensor.
+    :return: Import job id. XCom ``plan_hash`` holds the hash of the plan, if there is one. After waiting, XCom
+        ``result`` holds the job's summary, ``objects`` a row for each object, unless the verdict is left to a sensor.
     """
 
     kind = JobKind.IMPORT
@@ -317,6 +320,10 @@ class InfaStartImportOperator(InfaJobOperator):
             raise IdmcInputError("plan and import_specification exclude each other: the plan holds its own.")
         shown = plan.get("import_specification") if plan else specification
         self.log.info("importSpecification: %s", json.dumps(shown, ensure_ascii=False))
+        if plan:
+            # Before the start, whose answer may be lost. In a run that is planned again and then rejected, this tells
+            # that the import was another plan's.
+            context["ti"].xcom_push(key="plan_hash", value=plan.get("hash"))
         job = hook.start_import(
             arguments.text(self.import_job_id) or "",
             name=name,

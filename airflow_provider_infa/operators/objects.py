@@ -20,7 +20,7 @@ from airflow_provider_infa.waiting import failing_for_good
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-#: Rows that go into XCom. MySQL holds 64 KB there, and every database is read by the UI.
+#: Rows that go into XCom, which the UI and every task that needs one of them read whole.
 MAX_ROWS = 10_000
 
 
@@ -39,7 +39,7 @@ class InfaListObjectsOperator(BaseOperator):
     :param updated_before: Changed before this moment, for example ``{{ data_interval_end }}``.
     :param updated_by: User who changed it last.
     :param query: A filter in IDMC's own words, appended as it stands.
-    :param manifest: List what a release manifest names instead: a YAML file, by a path or any that Airflow's object
+    :param manifest: List what a release manifest names instead: a YAML file, as a path or any URI that Airflow's object
         storage takes. Excludes all filters above.
     :param limit: List so many at most.
     :param batch_size: Return a list of lists of so many rows each, for ``.expand()``. IDMC recommends at most 1,000

@@ -15,6 +15,7 @@ from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError
 from airflow_provider_infa.idmc.models import JobKind, JobState, ObjectResult
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.publish import batches, is_publishable, object_of
+from airflow_provider_infa.restored import refuse_if_restored
 from airflow_provider_infa.waiting import (
     deadline_after,
     failing_for_good,
@@ -132,6 +133,9 @@ class InfaPublishOperator(BaseOperator):
 
     :param objects: Rows with ``path`` and ``type``, all of types that can be published.
     :param plan: Instead of ``objects``, the plan of the import: what that brings and can be published.
+    :param backup_uri: The backup that was made before the import: if it has been restored since, the task fails and
+        changes nothing.
+    :param import_job_id: That import's job; needed with ``backup_uri`` only.
     :param poll_interval: Seconds between two looks once a job has run for a while; 10 by default.
     :param timeout: Seconds to wait at most, for all calls together; an hour by default. A real org took 3 to 13 minutes
         for 199 assets.
@@ -141,7 +145,15 @@ class InfaPublishOperator(BaseOperator):
         fails, after all calls, and XCom ``assets`` holds the rows.
     """
 
-    template_fields: Sequence[str] = ("infa_conn_id", "objects", "plan", "poll_interval", "timeout")
+    template_fields: Sequence[str] = (
+        "infa_conn_id",
+        "objects",
+        "plan",
+        "backup_uri",
+        "import_job_id",
+        "poll_interval",
+        "timeout",
+    )
     template_fields_renderers = {"objects": "json", "plan": "json"}
 
     def __init__(
@@ -149,6 +161,8 @@ class InfaPublishOperator(BaseOperator):
         *,
         objects: Sequence[Any] | str | None = None,
         plan: Mapping[str, Any] | str | None = None,
+        backup_uri: str | None = None,
+        import_job_id: str | None = None,
         poll_interval: float | str = 10.0,
         timeout: float | str = 3600.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -159,12 +173,15 @@ class InfaPublishOperator(BaseOperator):
         self.infa_conn_id = infa_conn_id
         self.objects = objects
         self.plan = plan
+        self.backup_uri = backup_uri
+        self.import_job_id = import_job_id
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         with failing_for_good(job_is_retried=True), InfaHook(self.infa_conn_id) as hook:
+            refuse_if_restored(hook, self.backup_uri, self.import_job_id)
             deadline = deadline_after(arguments.seconds(self.timeout, "timeout"), self.execution_timeout)
             return self._publish(context, hook, [], deadline)
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, AssetAlias, BaseOperator
 
 from airflow_provider_infa import arguments
+from airflow_provider_infa.assets import asset_uris
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.planned import check_plan
-from airflow_provider_infa.idmc.record import PROMOTED, asset_uris, record_of, short_form
+from airflow_provider_infa.idmc.record import PROMOTED, record_of, short_form
 from airflow_provider_infa.storage import join, write_text
 from airflow_provider_infa.waiting import failing_for_good
 
@@ -32,15 +33,18 @@ class InfaRecordPromotionOperator(BaseOperator):
 
     A promotion that went well also makes an Airflow asset event for each project that it changed,
     ``infa://<org>/<project>``, with the short form as extra: a DAG with ``schedule=[Asset("infa://ACME_TEST/Sales")]``
-    runs after it.
+    runs after it. :func:`~airflow_provider_infa.assets.asset_uri` writes names with special characters.
 
-    All arguments but ``plan`` are what the steps of that name returned, or None if they did not run. Without a plan
-    there was no promotion, and the task is skipped.
+    Most arguments are what the steps of that name returned, or None if they did not run. Without a plan there was no
+    promotion, and the task is skipped.
 
     :param plan: The plan.
     :param approval: What was decided about it.
     :param backup_uri: Where its backup is.
     :param import_job_id: The import job, started or not.
+    :param plan_hash: The hash of the plan that the import was started for: XCom ``plan_hash`` of the task that did. If
+        that was another plan, in an earlier try of the run, then import, backup and publication are not recorded as
+        this plan's. Without it, or if no import was started, they are taken to be.
     :param published: What publishing returned.
     :param verified: What verifying returned.
     :param restored: What the rollback returned.
@@ -58,6 +62,7 @@ class InfaRecordPromotionOperator(BaseOperator):
         "approval",
         "backup_uri",
         "import_job_id",
+        "plan_hash",
         "published",
         "verified",
         "restored",
@@ -72,6 +77,7 @@ class InfaRecordPromotionOperator(BaseOperator):
         approval: Mapping[str, Any] | str | None = None,
         backup_uri: str | None = None,
         import_job_id: str | None = None,
+        plan_hash: str | None = None,
         published: Any = None,
         verified: Any = None,
         restored: Mapping[str, Any] | str | None = None,
@@ -85,6 +91,7 @@ class InfaRecordPromotionOperator(BaseOperator):
         self.approval = approval
         self.backup_uri = backup_uri
         self.import_job_id = import_job_id
+        self.plan_hash = plan_hash
         self.published = published
         self.verified = verified
         self.restored = restored
@@ -95,17 +102,19 @@ class InfaRecordPromotionOperator(BaseOperator):
             if not (given := arguments.mapping(self.plan, "plan")):
                 raise AirflowSkipException("Nothing was planned, so there is nothing to record.")
             plan = check_plan(given)
-            job_id = arguments.text(self.import_job_id)
+            # Tasks that a rejection skips still have what they returned in an earlier try, for another plan.
+            is_of_plan = arguments.text(self.plan_hash) in (None, plan["hash"])
+            job_id = arguments.text(self.import_job_id) if is_of_plan else None
             job = self._told(lambda: hook.get_import(job_id, expand=True)) if job_id else None
             log_text = self._told(lambda: hook.get_import_log(job.id)) if job and job.state.is_end else None
             place = self._place(context, plan)
             record = record_of(
                 plan,
                 approval=arguments.mapping(self.approval, "approval") or None,
-                backup_uri=arguments.text(self.backup_uri),
+                backup_uri=arguments.text(self.backup_uri) if is_of_plan else None,
                 import_job_id=job_id,
                 job=job,
-                published=arguments.structure(self.published, "published"),
+                published=arguments.structure(self.published, "published") if is_of_plan else None,
                 verified=arguments.mapping(self.verified, "verified") or None,
                 restored=arguments.mapping(self.restored, "restored") or None,
                 dag_id=context["dag"].dag_id,
@@ -121,8 +130,8 @@ class InfaRecordPromotionOperator(BaseOperator):
         short = short_form(record, uri)
         self.log.info("Promotion into org %s: %s. %s", short["target_org"], short["state"], uri or "")
         if record["state"] == PROMOTED and _alias_is_stored():
-            for asset_uri in asset_uris(plan):
-                context["outlet_events"][AssetAlias(ALIAS)].add(Asset(asset_uri), extra=short)
+            for changed in asset_uris(plan):
+                context["outlet_events"][AssetAlias(ALIAS)].add(Asset(changed), extra=short)
         return short
 
     def _told(self, ask: Callable[[], T]) -> T | None:

@@ -11,6 +11,7 @@ from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError
 from airflow_provider_infa.idmc.planned import check_plan
+from airflow_provider_infa.restored import refuse_if_restored
 from airflow_provider_infa.waiting import failing_for_good
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ class InfaLinkScheduleOperator(BaseOperator):
 
     :param schedules: Path of a mapping task to the name of a schedule, both in this org.
     :param plan: Instead of ``schedules``, the plan of an import: ``plan.output``. Links what that announced.
+    :param backup_uri: The backup that was made before the import: if it has been restored since, the task fails and
+        changes nothing.
+    :param import_job_id: That import's job; needed with ``backup_uri`` only.
     :param infa_conn_id: Airflow connection of the org.
     :return: A row for each task: ``path``, ``schedule`` and ``linked``, which is False if it was so before.
     """
 
-    template_fields: Sequence[str] = ("infa_conn_id", "schedules", "plan")
+    template_fields: Sequence[str] = ("infa_conn_id", "schedules", "plan", "backup_uri", "import_job_id")
     template_fields_renderers = {"schedules": "json", "plan": "json"}
 
     def __init__(
@@ -38,6 +42,8 @@ class InfaLinkScheduleOperator(BaseOperator):
         *,
         schedules: Mapping[str, str] | str | None = None,
         plan: Mapping[str, Any] | str | None = None,
+        backup_uri: str | None = None,
+        import_job_id: str | None = None,
         infa_conn_id: str = InfaHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -45,9 +51,12 @@ class InfaLinkScheduleOperator(BaseOperator):
         self.infa_conn_id = infa_conn_id
         self.schedules = schedules
         self.plan = plan
+        self.backup_uri = backup_uri
+        self.import_job_id = import_job_id
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
+            refuse_if_restored(hook, self.backup_uri, self.import_job_id)
             names = arguments.names(self.schedules, "schedules")
             if plan := arguments.mapping(self.plan, "plan"):
                 if names:

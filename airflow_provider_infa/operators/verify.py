@@ -9,10 +9,9 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
-from airflow_provider_infa.idmc.errors import IdmcVerificationError
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.verify import verify_import
-from airflow_provider_infa.operators.backup import last_restore
+from airflow_provider_infa.restored import refuse_if_restored
 from airflow_provider_infa.waiting import failing_for_good
 
 if TYPE_CHECKING:
@@ -54,12 +53,8 @@ class InfaVerifyImportOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
             plan = check_plan(arguments.mapping(self.plan, "plan"))
+            refuse_if_restored(hook, self.backup_uri, self.import_job_id)
             job = hook.get_import(arguments.text(self.import_job_id) or "", expand=True)
-            last = last_restore(arguments.text(self.backup_uri))
-            if last.get("undone") == job.id:
-                raise IdmcVerificationError(
-                    f"Import job {job.id} was rolled back by job {last['import_job_id']}: plan and import again."
-                )
             rows = verify_import(hook.get_conn(), plan, job)
             self.log.info("Org %s holds all %d objects as planned.", hook.org_name, len(rows))
         self.log.info("::group::Ids")

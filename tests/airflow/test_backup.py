@@ -25,6 +25,8 @@ from airflow_provider_infa.idmc.errors import (
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
 from airflow_provider_infa.operators.imports import InfaStartImportOperator
+from airflow_provider_infa.operators.publish import InfaPublishOperator
+from airflow_provider_infa.operators.schedules import InfaLinkScheduleOperator
 
 MAPPING, TASK = ("Sales/m_orders", "DTEMPLATE"), ("Sales/mt_orders", "MTT")
 CREATED = {"Sales/Staging", "Sales/Staging/m load customers", "Sales/Staging/mt load customers", "Sales/tf_sales_daily"}
@@ -277,7 +279,7 @@ def test_a_schedule_that_may_not_be_read_is_left_out_loudly(promotion, run, plan
     promotion.sim.add_fault("test", {"kind": "deny", "method": "GET", "path": "/mttask/"})
     rows = description(run(save(plan, store)))["objects"]
     assert [row["schedule"] for row in rows] == [None, None]
-    assert "schedule of Sales/mt_orders is not part of the backup" in logged()
+    assert "schedule of Sales/mt_orders can't be read, so it counts as none" in logged()
 
 
 def test_something_is_gone_that_was_to_be_saved(promotion, run, plan, store, tmp_path):
@@ -340,7 +342,9 @@ def test_a_restore_brings_everything_back(promotion, run, org, plan, backup, job
         "report": report,
     }
     assert {row["path"] for row in report["restored"]} == {MAPPING[0], TASK[0]}
+    # What is linked again is not lost.
     assert report["linked"] == [{"path": TASK[0], "schedule": "nightly", "linked": True}]
+    assert report["unscheduled"] == []
     assert report["published"] == []
     assert "Created by the import, and not removed: TASKFLOW Sales/tf_sales_daily" in logged()
     assert promotion.open_sessions() == 0
@@ -369,6 +373,43 @@ def test_what_is_removed_by_hand_is_not_reported(promotion, run, org, backup, jo
         promotion.sim.remove_asset("test", path, type)
     assert run(restore(backup))["created"] == []
     assert promotion.sim.state("test") == org
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("how", ["by hand", "rollback", "no backup"])
+def test_what_goes_on_after_a_rollback_is_named(promotion, run, plan, backup, job_id, how, deferrable, logged):
+    task, taskflow = ("Sales/Staging/mt load customers", "MTT"), ("Sales/tf_sales_daily", "TASKFLOW")
+    # The steps after the import had got that far when something failed.
+    run(lambda: InfaPublishOperator(task_id="p", infa_conn_id="infa_test", plan=plan, deferrable=False))
+    run(lambda: InfaLinkScheduleOperator(task_id="l", infa_conn_id="infa_test", schedules={task[0]: "hourly"}))
+    arguments = {} if how == "by hand" else {"import_job_id": job_id, "plan": plan, "rollback": True}
+    report = run(restore(None if how == "no backup" else backup, deferrable=deferrable, **arguments))
+    told = {(row["path"], row["type"]): (row["schedule"], row["published"]) for row in report["created"]}
+    assert {path for path, _ in told} == CREATED
+    assert {object: state for object, state in told.items() if any(state)} == {
+        task: ("hourly", False), taskflow: (None, True)
+    }  # fmt: skip
+    assert (promotion.asset(*task)["schedule"], promotion.asset(*taskflow)["published"]) == ("hourly", True)
+    lines = logged().splitlines()
+    for words in (f"MTT {task[0]}, still run by schedule hourly", f"TASKFLOW {taskflow[0]}, still published"):
+        assert any(f"Created by the import, and not removed: {words}" in line for line in lines)
+    assert not any("still" in line for line in lines if "m load customers" in line)
+
+
+def test_a_schedule_that_no_backup_holds_is_named(promotion, run, store, tmp_path, logged):
+    path, type = dss = ("Sales/dss_accounts", "DSS")
+    with InfaHook("infa_dev") as hook:
+        ids = [promotion.asset(*dss, "dev")["id"]]
+        package = hook.download_export_package(promotion.export(ids), tmp_path / "dss.zip").path
+    promotion.carry_out(package)
+    promotion.sim.edit_asset("test", *dss, schedule="nightly", updated_by="deployer")
+    plan = promotion.plan(package)
+    uri = run(save(plan, store))
+    job_id = promotion.carry_out(package, plan)
+    report = run(restore(uri, import_job_id=job_id, plan=plan, rollback=True))
+    assert promotion.asset(*dss)["schedule"] is None
+    assert report["unscheduled"] == [{"path": path, "type": type}]
+    assert f"DSS {path} may have lost its schedule: link it in the org." in logged()
 
 
 def test_a_retried_restore_does_no_harm(promotion, run, org, plan, backup, job_id):
@@ -559,7 +600,7 @@ def test_without_a_backup_what_was_created_is_reported(promotion, run, package, 
     assert {row["path"] for row in report["created"]} == CREATED
     assert {**report, "created": None} == {
         "backup_uri": None, "undone": job_id, "plan_hash": plan["hash"], "import_job_id": None,
-        "restored": [], "created": None, "linked": [], "published": [],
+        "restored": [], "unscheduled": [], "created": None, "linked": [], "published": [],
     }  # fmt: skip
     assert promotion.sim.state("test") == before
     assert len(imports(promotion)) == 1

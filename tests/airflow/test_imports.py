@@ -159,9 +159,11 @@ def test_on_blocked(promotion, run, package):
 
 def test_the_log_shows_obstacles_first(promotion, run, package, logged):
     run(plan(package_uri=f"file://{package}", on_blocked="warn"))
-    lines = [line for line in logged().splitlines() if re.search(r"\b(blocked|create|reuse|overwrite) +\w+ +\w", line)]
-    assert re.search(r"blocked +AgentGroup +DEV_AGENTS", lines[0])
-    assert len(lines) >= 11
+    text = logged()
+    headings = re.findall(r"::group::(\w[\w ]+ \(\d+\))", text)
+    assert headings[:2] == ["Blocked (1)", "Overwritten (2)"]
+    assert re.search(r"AgentGroup DEV_AGENTS: Org ACME_TEST has no runtime environment of that name", text)
+    assert re.search(r"Connection ff_landing: Org ACME_TEST has it", text)
 
 
 def test_the_hash_changes_with_the_target(promotion, run, package):

@@ -8,10 +8,16 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_infa.hooks.infa import InfaHook
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcUnavailableError
+from airflow_provider_infa.idmc.errors import (
+    IdmcInputError,
+    IdmcNotFoundError,
+    IdmcUnavailableError,
+    IdmcVerificationError,
+)
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.plan import plan_import
 from airflow_provider_infa.idmc.wishes import Wishes
+from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
 from airflow_provider_infa.operators.schedules import InfaLinkScheduleOperator
 
 TASK = "Sales/mt_orders"
@@ -99,6 +105,32 @@ def test_a_task_that_somebody_has_checked_out(promotion, run):
     with pytest.raises(AirflowFailException):
         run(link({TASK: "hourly"}))
     assert schedules(promotion) == {TASK: "nightly"}
+
+
+@pytest.mark.parametrize("how", ["rollback", "by hand"])
+def test_what_was_rolled_back_is_not_linked(promotion, package, run, tmp_path, how):
+    plan = planned(promotion, package, schedules={TASK: "hourly", "Sales/Staging/mt load customers": "hourly"})
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
+    store = f"file://{tmp_path}/backup"
+    backup = run(lambda: InfaBackupOperator(task_id="b", plan=plan, backup_uri=store, **arguments))
+    job_id = promotion.carry_out(package, plan)
+    given = {"plan": plan, "backup_uri": backup, "import_job_id": job_id}
+    assert [row["linked"] for row in run(link(**given))] == [True, True]
+    more = {"import_job_id": job_id, "rollback": True} if how == "rollback" else {}
+    run(lambda: InfaRestoreOperator(task_id="r", backup_uri=backup, **more, **arguments))
+    before = promotion.sim.state("test")
+    # The task is cleared: the tasks that it would link are there, but not as they were imported.
+    with pytest.raises(AirflowFailException, match=f"{job_id} was rolled back .* from plan on") as error:
+        run(link(**given))
+    assert isinstance(error.value.__cause__, IdmcVerificationError)
+    assert promotion.sim.state("test") == before
+    assert schedules(promotion)[TASK] == "nightly"
+
+
+def test_a_backup_without_its_import(run):
+    with pytest.raises(AirflowFailException, match="import_job_id is missing") as error:
+        run(link({TASK: "hourly"}, backup_uri="s3://b/1", import_job_id="None"))
+    assert isinstance(error.value.__cause__, IdmcInputError)
 
 
 def test_a_retry_after_an_outage_links_the_rest(promotion, run):

@@ -9,9 +9,10 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseOperator, task_group
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, BaseOperator, task_group
 
 from airflow_provider_infa.idmc.approval import AUTOMATIC
+from airflow_provider_infa.idmc.errors import IdmcJobFailedError
 from airflow_provider_infa.operators.objects import InfaListObjectsOperator
 from airflow_provider_infa.promotion import FIRST, promote
 
@@ -82,7 +83,7 @@ OPTIONS = {
     ),
     "everything": (
         ALL,
-        "export plan backup upload start_import wait link_schedules publish verify restore record",
+        "export plan backup upload start_import wait publish link_schedules verify restore record",
     ),
 }
 
@@ -158,7 +159,10 @@ def test_everything_arrives_where_it_belongs():
     assert task["backup"].backup_uri == task["record"].audit_uri == "s3://releases/backup"
     # What is approved with the plan is what is linked.
     assert plan.schedules == {"Sales/mt_orders": "nightly"}
-    assert "plan" in before(dag, "link_schedules")
+    # And nothing of an import that was rolled back is published, linked or verified.
+    for name in ("publish", "link_schedules", "verify"):
+        assert {"plan", "upload", "backup"} <= before(dag, name)
+        assert {"plan", "import_job_id", "backup_uri"} <= set(task[name].template_fields)
     # The next task tells how the import went; this one holds the pool.
     start = task["start_import"]
     assert (start.wait_for_completion, start.fail_on_failure) == (True, False)
@@ -188,6 +192,68 @@ def test_waiting(deferrable):
     sensor = dag.get_task("p.wait")
     assert sensor.timeout == 77.0
     assert {task.deferrable for task in [*waiting, sensor]} == {bool(deferrable)}
+
+
+@pytest.mark.parametrize("strict", [None, True, False])
+def test_a_warning_may_be_a_success(strict):
+    dag = made(**ALL, **({} if strict is None else {"fail_on_warning": strict}))
+    given = {name: dag.get_task(f"p.{name}").fail_on_warning for name in ("export", "wait", "backup", "restore")}
+    # A backup that lacks something is none, and half a rollback neither.
+    assert given == {"export": strict is not False, "wait": strict is not False, "backup": True, "restore": True}
+
+
+@pytest.fixture
+def step(promotion, package):
+    """A task of a group for an import that is over, to be run by itself."""
+    plan = promotion.plan(package)
+    job_id = promotion.carry_out(package, plan)
+
+    def make(name, **arguments):
+        task = made(objects=OBJECTS, **arguments).get_task(f"p.{name}")
+        task.import_job_id, task.plan = job_id, plan
+        return lambda: task
+
+    make.job_id = job_id
+    return make
+
+
+def test_an_import_that_ends_with_a_warning(promotion, step, run):
+    # The simulator warns only where an object failed.
+    (job,) = [job for job in promotion.sim._orgs["test"].jobs if job.id == step.job_id]
+    job.state, job.message = "WARNING", "Completed with warnings."
+    with pytest.raises(IdmcJobFailedError, match="Set fail_on_warning=False"):
+        run(step("wait"))
+    assert run(step("wait", fail_on_warning=False))["state"] == "WARNING"
+    assert run(step("verify", fail_on_warning=False))["import_job_id"] == step.job_id
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_object_that_failed_is_no_mere_warning(promotion, run, request, strict):
+    promotion.sim.change_settings("test", partial_state="WARNING")
+    promotion.sim.add_fault("test", {"kind": "fail_objects", "paths": ["Sales/mt_orders"], "message": "Full disk."})
+    step = request.getfixturevalue("step")
+    with pytest.raises(IdmcJobFailedError, match=r"ended WARNING.*\n  MTT Sales/mt_orders: FAILED: Full disk\.$"):
+        run(step("wait", fail_on_warning=strict))
+    # And should somebody mark that as a success:
+    with pytest.raises(AirflowFailException, match="MTT Sales/mt_orders: planned to overwrite, but it is as it was"):
+        run(step("verify", fail_on_warning=strict))
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_the_record_asks_which_plan_the_import_was_started_for(index):
+    dag = mapped() if index >= 0 else made(**ALL)
+    (start,) = [task.task_id for task in dag.tasks if task.task_id.endswith("start_import")]
+    (record,) = [task for task in dag.tasks if task.task_id.endswith("record")]
+    asked = []
+
+    def xcom_pull(task_ids, key, map_indexes):
+        asked.append((task_ids, key, map_indexes))
+        return "a" * 64
+
+    ti = SimpleNamespace(xcom_pull=xcom_pull, map_index=index)
+    assert "plan_hash" in record.template_fields
+    assert record.render_template(record.plan_hash, {"ti": ti}) == "a" * 64
+    assert asked == [(start, "plan_hash", index)]
 
 
 def test_pools():

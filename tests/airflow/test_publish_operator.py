@@ -8,7 +8,13 @@ import time
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError, IdmcTimeoutError
+from airflow_provider_infa.idmc.errors import (
+    IdmcInputError,
+    IdmcJobFailedError,
+    IdmcTimeoutError,
+    IdmcVerificationError,
+)
+from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
 from airflow_provider_infa.operators.publish import InfaPublishOperator
 
 #: In the order in which they have to be published.
@@ -156,6 +162,31 @@ def test_a_job_that_fails_as_a_whole(promotion, run, plan):
 def test_an_asset_that_is_not_there(promotion, run, plan):
     with pytest.raises(IdmcJobFailedError, match="TASKFLOW Service/gone: NOT_FOUND: no message"):
         run(publish(objects=[{"path": "Service/gone", "type": "TASKFLOW"}]))
+
+
+@pytest.mark.parametrize("how", ["rollback", "by hand"])
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_what_was_rolled_back_is_not_published(promotion, run, tmp_path, how, deferrable):
+    package = promotion.package(tmp_path / "service.zip", "service-1")
+    plan = promotion.plan(package)
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
+    store = f"file://{tmp_path}/backup"
+    backup = run(lambda: InfaBackupOperator(task_id="b", plan=plan, backup_uri=store, **arguments))
+    job_id = promotion.carry_out(package, plan)
+    given = {"plan": plan, "backup_uri": backup, "import_job_id": job_id, "deferrable": deferrable}
+    promotion.sim.add_fault("test", {"kind": "fail_publish", "paths": ["Service/g_open_ticket"]})
+    with pytest.raises(IdmcJobFailedError):
+        run(publish(**given))
+    promotion.sim.clear_faults()
+    more = {"import_job_id": job_id, "rollback": True} if how == "rollback" else {}
+    run(lambda: InfaRestoreOperator(task_id="r", backup_uri=backup, **more, **arguments))
+    before, sent = promotion.sim.state("test"), calls(promotion)
+    # The cause is mended and the task cleared: it would publish what was restored.
+    with pytest.raises(AirflowFailException, match=f"{job_id} was rolled back .* from plan on") as error:
+        run(publish(**given))
+    assert isinstance(error.value.__cause__, IdmcVerificationError)
+    assert promotion.sim.state("test") == before
+    assert calls(promotion) == sent
 
 
 @pytest.mark.parametrize("nothing", [{}, {"objects": []}, {"objects": "[]", "plan": ""}, "release-1"])

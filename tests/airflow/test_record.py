@@ -12,13 +12,16 @@ import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSkipException,
+    Asset,
     AssetAlias,
     ObjectStoragePath,
 )
 
+from airflow_provider_infa.assets import asset_uri
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.approval import AUTOMATIC, approval_of
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError, IdmcStorageError, IdmcUnavailableError
+from airflow_provider_infa.idmc.planned import hash_of
 from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
 from airflow_provider_infa.operators.publish import InfaPublishOperator
 from airflow_provider_infa.operators.record import InfaRecordPromotionOperator
@@ -182,6 +185,41 @@ def test_a_rejected_promotion(run, plan, store, tmp_path):
     assert events(run) == {}
 
 
+def rejected_again(promotion, plan, package):
+    """Another plan of the same run, what a person decided about it, and what tasks that were skipped still have."""
+    another = promotion.plan(package, include_objects=["Sales/m_orders"])
+    assert another["hash"] != plan["hash"]
+    published = [{"path": "Sales/tf_sales_daily", "type": "TASKFLOW", "state": "SUCCESS", "message": None}]
+    left = {"published": published, "backup_uri": "s3://b/x"}
+    return another, left | {"approval": approval_of(another["hash"], "ada", approved=False)}
+
+
+def test_a_rejection_after_an_import_of_another_plan(promotion, run, package, plan, job_id, verified, store):
+    another, left = rejected_again(promotion, plan, package)
+    restored = {"undone": job_id, "plan_hash": plan["hash"], "import_job_id": "x", "restored": [], "created": []}
+    given = {**left, "import_job_id": job_id, "verified": verified, "restored": restored}
+    short = run(record(another, audit_uri=store, plan_hash=plan["hash"], **given))
+    assert (short["state"], short["import_job_id"]) == ("rejected", None)
+    told = read(short["record_uri"])
+    assert (told["import_job"], told["published"], told["backup_uri"], told["rollback"]) == (None, [], None, None)
+    assert {(row["done"], row["state"], row["new_id"]) for row in told["objects"]} == {(None, None, None)}
+    assert told["log_uris"]["idmc"] is None
+    assert told["approval"]["approved"] is False
+    assert events(run) == {}
+
+
+@pytest.mark.parametrize("plan_hash", [None, "None", "same"])
+def test_a_rejection_of_what_was_imported_does_not_undo_it(promotion, run, package, plan, job_id, store, plan_hash):
+    """Also where nobody tells for which plan the import was: a record must not say that nothing was sent."""
+    another, left = rejected_again(promotion, plan, package)
+    plan_hash = another["hash"] if plan_hash == "same" else plan_hash
+    short = run(record(another, audit_uri=store, plan_hash=plan_hash, import_job_id=job_id, **left))
+    assert (short["state"], short["import_job_id"]) == ("failed", job_id)
+    told = read(short["record_uri"])
+    assert (told["published"], told["backup_uri"]) == (left["published"], "s3://b/x")
+    assert "overwritten" in {row["done"] for row in told["objects"]}
+
+
 def test_a_promotion_that_stopped_before_the_start(promotion, run, package, plan, store):
     # The package is uploaded, but its job was not started: there is no log.
     job_id = promotion.upload(package)
@@ -321,6 +359,19 @@ def test_the_project_is_the_one_where_things_landed(promotion, run, package):
     verified = {"import_job_id": job_id, "plan_hash": plan["hash"], "objects": []}
     short = run(record(plan, import_job_id=job_id, verified=verified))
     assert events(run) == {"infa://ACME_TEST/Finance": short}
+
+
+@pytest.mark.parametrize(
+    ("org", "project"), [("GCS IICS", "Verkäufe 2026"), ("a@b:c", "Fin & Co #1?"), ("ACME_TEST", "Sales")]
+)
+def test_dags_can_be_scheduled_by_names_of_any_kind(promotion, run, plan, job_id, org, project):
+    plan["target_org"]["name"] = org
+    for row in plan["objects"]:
+        row["target"]["path"] = row["target"]["path"].replace("Sales/", f"{project}/")
+    plan["hash"] = hash_of(plan)
+    verified = {"import_job_id": job_id, "plan_hash": plan["hash"], "objects": []}
+    run(record(plan, import_job_id=job_id, verified=verified))
+    assert list(events(run)) == [Asset(asset_uri(org, project)).uri]
 
 
 def test_an_alias_that_no_scheduler_has_seen(run, plan, job_id, verified, store):

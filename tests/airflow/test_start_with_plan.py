@@ -12,6 +12,7 @@ from airflow_provider_infa.idmc.errors import (
     IdmcApprovalError,
     IdmcInputError,
     IdmcJobFailedError,
+    IdmcOutcomeUnknownError,
     IdmcPlanOutdatedError,
     IdmcWrongOrgError,
 )
@@ -55,6 +56,21 @@ def test_a_plan_is_carried_out_byte_for_byte(promotion, run, plan, job_id):
     job = promotion.job(job_id)
     assert job["state"] == "SUCCESSFUL"
     assert job["specification"]["importSpecification"] == plan["import_specification"]
+
+
+def test_it_tells_which_plan_it_was_started_for(promotion, run, plan, job_id):
+    run(start(import_job_id=job_id, import_specification=plan["import_specification"]))
+    assert run.xcom == {}
+    # Attaching counts as well.
+    run(start(import_job_id=job_id, plan=plan))
+    assert run.xcom == {"plan_hash": plan["hash"]}
+
+
+def test_it_tells_the_plan_also_if_nobody_knows_whether_it_was_started(promotion, run, plan, job_id):
+    promotion.sim.add_fault("test", {"kind": "drop_before", "method": "POST", "path": "/import/(?!package)"})
+    with pytest.raises(IdmcOutcomeUnknownError):
+        run(start(import_job_id=job_id, plan=plan))
+    assert run.xcom == {"plan_hash": plan["hash"]}
 
 
 @pytest.mark.parametrize("write", [json.dumps, str], ids=["json", "python"])

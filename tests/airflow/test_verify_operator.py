@@ -7,7 +7,7 @@ import json
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcVerificationError
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError, IdmcVerificationError
 from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
 from airflow_provider_infa.operators.verify import InfaVerifyImportOperator
 
@@ -113,6 +113,61 @@ def test_an_import_that_was_rolled_back_does_not_hold(promotion, run, package, p
     later = promotion.plan(package)
     again = promotion.carry_out(package, later)
     assert run(verify(later, again, backup_uri=backup))["import_job_id"] == again
+
+
+def test_an_import_whose_backup_was_restored_by_hand_does_not_hold(promotion, run, package, plan, tmp_path):
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
+    store = f"file://{tmp_path}/backup"
+    backup = run(lambda: InfaBackupOperator(task_id="b", plan=plan, backup_uri=store, **arguments))
+    job_id = promotion.carry_out(package, plan)
+    # Nothing but the backup is named, so the restore can't tell which import it undoes.
+    restored = run(lambda: InfaRestoreOperator(task_id="r", backup_uri=backup, **arguments))
+    assert (restored["undone"], promotion.asset(*MAPPING)["definition"]) == (None, {"revision": "3"})
+    with pytest.raises(AirflowFailException, match=f"{job_id} was rolled back .* from plan on") as error:
+        run(verify(plan, job_id, backup_uri=backup))
+    assert isinstance(error.value.__cause__, IdmcVerificationError)
+    # Cleared from plan on, it is another plan with another backup.
+    later = promotion.plan(package)
+    another = run(lambda: InfaBackupOperator(task_id="b", plan=later, backup_uri=store, **arguments))
+    again = promotion.carry_out(package, later)
+    assert another != backup
+    assert run(verify(later, again, backup_uri=another))["import_job_id"] == again
+
+
+@pytest.mark.parametrize("ends", ["refused", "failed"])
+def test_a_restore_by_hand_that_did_not_complete(promotion, run, package, plan, tmp_path, ends):
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
+    store = f"file://{tmp_path}/backup"
+    backup = run(lambda: InfaBackupOperator(task_id="b", plan=plan, backup_uri=store, **arguments))
+    fault = {"kind": "deny"} if ends == "refused" else {"kind": "fail_objects", "paths": [TASK[0]]}
+    job_id = promotion.carry_out(package, plan) if ends == "failed" else None
+    promotion.sim.add_fault("test", {**fault, "method": "POST", "path": "/import/(?!package$)"})
+    with pytest.raises((AirflowFailException, IdmcJobFailedError)):
+        run(lambda: InfaRestoreOperator(task_id="r", backup_uri=backup, **arguments))
+    promotion.sim.clear_faults()
+    if job_id:
+        # What it had begun is done.
+        with pytest.raises(AirflowFailException, match=f"{job_id} was rolled back"):
+            run(verify(plan, job_id, backup_uri=backup))
+    else:
+        # It changed nothing, so the plan holds, and the import that follows is not undone.
+        job_id = promotion.carry_out(package, plan)
+        assert run(verify(plan, job_id, backup_uri=backup))["import_job_id"] == job_id
+
+
+def test_a_rollback_is_not_forgotten_when_another_restore_is_refused(promotion, run, package, plan, tmp_path):
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
+    store = f"file://{tmp_path}/backup"
+    backup = run(lambda: InfaBackupOperator(task_id="b", plan=plan, backup_uri=store, **arguments))
+    job_id = promotion.carry_out(package, plan)
+    given = {"backup_uri": backup, "import_job_id": job_id, "rollback": True}
+    run(lambda: InfaRestoreOperator(task_id="r", **given, **arguments))
+    promotion.sim.add_fault("test", {"kind": "deny", "method": "POST", "path": "/import/(?!package$)"})
+    with pytest.raises(AirflowFailException):
+        run(lambda: InfaRestoreOperator(task_id="r", backup_uri=backup, **arguments))
+    promotion.sim.clear_faults()
+    with pytest.raises(AirflowFailException, match=f"{job_id} was rolled back"):
+        run(verify(plan, job_id, backup_uri=backup))
 
 
 def test_an_import_that_did_something_else(promotion, run, package, plan):

@@ -56,9 +56,9 @@ AIMS = {
     "start_import": Aim("start_import", "test", "POST", _JOB, "import"),
     "start_import-state": Aim("start_import", "test", "GET", _JOB),
     "wait": Aim("wait", "test", "GET", _JOB),
-    "link_schedules": Aim("link_schedules", "test", "POST", "/mttask/"),
     "publish": Aim("publish", "test", "POST", "/publish$", "publish"),
     "publish-wait": Aim("publish", "test", "GET", "/Status$"),
+    "link_schedules": Aim("link_schedules", "test", "POST", "/mttask/"),
     "verify": Aim("verify", "test", "POST", "/lookup$"),
     "restore-upload": Aim("restore", "test", "POST", "/import/package$"),
     "restore": Aim("restore", "test", "POST", _JOB, "import"),
@@ -71,7 +71,7 @@ AIMS = {
 #: The steps; each with the call that matters most. The other calls are struck in bursts.
 STEPS = (
     "login-target", "list_objects", "export", "plan-package", "plan-lookup", "backup", "upload", "start_import", "wait",
-    "link_schedules", "publish", "verify", "restore", "record", "logout"
+    "publish", "link_schedules", "verify", "restore", "record", "logout"
 )  # fmt: skip
 
 #: What strikes, by name; a kind of the simulator has as many as it has ways that a client must tell apart.
@@ -162,7 +162,7 @@ def _starts(aim: Aim, kind: str) -> bool:
 def _bursts(name: str, end: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """A burst at every call that a promotion makes which ends that way."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    skipped = ("link_schedules", "publish", "verify") if end == ROLLED_BACK else ("restore",)
+    skipped = ("publish", "link_schedules", "verify") if end == ROLLED_BACK else ("restore",)
     for step, aim in AIMS.items():
         # A logout is tried twice and no more, as the session ends by itself.
         if aim.task not in skipped and step != "logout":
@@ -180,7 +180,7 @@ def _end(aim: Aim, name: str) -> str:
     if aim.task == "restore":
         return ROLLED_BACK if name != "deny" else FAILED
     if name == "deny" and aim.task != "record":
-        imported = ("wait", "link_schedules", "publish", "verify")
+        imported = ("wait", "publish", "link_schedules", "verify")
         return ROLLED_BACK if aim.task in imported else FAILED
     if aim.task == "start_import" and name in ("fail_job", "fail_objects"):
         return ROLLED_BACK

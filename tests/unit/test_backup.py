@@ -148,7 +148,7 @@ def test_a_schedule_that_can_not_be_read(wire: Mocker, session: Session, caplog:
     with caplog.at_level(logging.WARNING):
         objects = {o["path"]: o["schedule"] for o in describe(session, PLAN, package(*SAVED))["objects"]}
     assert (objects["Sales/mt"], objects["Archive/old"]) == (None, "hourly")
-    assert "schedule of Sales/mt is not part of the backup" in caplog.text
+    assert "schedule of Sales/mt can't be read, so it counts as none" in caplog.text
 
 
 def test_an_outage_stops_it(wire: Mocker, session: Session) -> None:
@@ -332,6 +332,17 @@ def test_an_import_that_does_not_tell_its_end(
 
 
 def test_what_the_import_left_behind(wire: Mocker, session: Session) -> None:
-    Target(wire, ("Sales/new", "MTT"), ("ff", "MTT"))
-    assert existing(session, created(PLAN)) == [{"id": "target-Sales/new", "path": "Sales/new", "type": "MTT"}]
+    left = [("Sales/new", "MTT"), ("Sales/more", "MTT"), ("Sales/tf", "TASKFLOW"), ("Sales/free", "TASKFLOW")]
+    Target(wire, *left, ("ff", "MTT"))
+    org = Org(wire)
+    org.schedules["Sales/new"] = "hourly"
+    asked = [{"path": path, "type": type} for path, type in left]
+    found = existing(session, [*asked, *created(PLAN)])
+    # Also what of it goes on: run by a schedule, or published.
+    assert {row["path"]: (row["id"], row["type"], row["schedule"], row["published"]) for row in found} == {
+        "Sales/new": ("target-Sales/new", "MTT", "hourly", False),
+        "Sales/more": ("target-Sales/more", "MTT", None, False),
+        "Sales/tf": ("target-Sales/tf", "TASKFLOW", None, True),
+        "Sales/free": ("target-Sales/free", "TASKFLOW", None, False),
+    }
     assert existing(session, []) == []

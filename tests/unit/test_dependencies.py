@@ -335,11 +335,58 @@ def test_without_the_source_it_says_what_it_could_do_with_it(wire: Mocker, sessi
     assert "does not tell what 1 of its objects need. Set source_conn_id" in warning
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 503])
-def test_a_source_that_does_not_answer(wire: Mocker, session: Session, source_session: Session, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(404, {"code": "V3API_004"}), (404, {"message": "Not found."}), (400, {"code": "V3API_LookupError_012"})],
+)
+def test_objects_of_the_package_that_are_gone(
+    wire: Mocker, session: Session, source_session: Session, status: int, error: dict[str, str]
+) -> None:
+    """Stored packages outlive what they were made of. What their manifests tell is known all the same."""
+    source = Source(wire, *ALL)
+    Target(wire, ("Sales", "Project"), (AGENTS.path, AGENTS.type))
+    wire.get(f"{DEV_V3}/objects/{TASK.id}/references", status_code=status, json={"error": error})
+    plan = make(session, package(SALES, TASK), source_session)
+    # Those of the mapping, which is still there, are asked for.
+    assert set(missing(plan)) == {MAPPING.path, MAPPLET.path, ORACLE.path}
+    assert source.asked == [MAPPING.path, MAPPLET.path]
+    (warning,) = plan.warnings
+    assert "could not be looked up, because org ACME_DEV does not show them: Sales/mt_orders. They" in warning
+    # Nothing is known of the only one: no obstacle, and the same warning.
+    plan = make(session, silent(SALES, TASK), source_session)
+    assert (missing(plan), plan.warnings) == ({}, (warning,))
+
+
+def test_what_goes_while_it_is_asked_for(wire: Mocker, session: Session, source_session: Session) -> None:
+    """Found a moment ago: still missing in the target, so still an obstacle."""
+    Source(wire, *ALL, hidden=(AGENTS.path,))
+    Target(wire, ("Sales", "Project"))
+    wire.get(f"{DEV_V3}/objects/{MAPPING.id}/references", status_code=404, json={"error": {"code": "V3API_004"}})
+    plan = make(session, package(SALES, LOCAL, TASK), source_session)
+    assert set(missing(plan)) == {MAPPING.path}
+    strangers, hidden = plan.warnings
+    assert "refers to 1 objects that org ACME_DEV does not show" in strangers
+    assert "does not show them: Sales/m_orders." in hidden
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status_code": 401, "json": {}},
+        {"status_code": 403, "json": {}},
+        {"status_code": 503, "json": {}},
+        # Of a gateway, which knows nothing of objects; and of a request that is wrong by itself.
+        {"status_code": 404, "json": {}},
+        {"status_code": 404, "text": "<html>Not Found</html>"},
+        {"status_code": 400, "json": {"error": {"code": "V3API_007"}}},
+    ],
+)
+def test_a_source_that_does_not_answer(
+    wire: Mocker, session: Session, source_session: Session, answer: dict[str, Any]
+) -> None:
     Source(wire, *ALL)
     Target(wire, ("Sales", "Project"))
-    wire.get(requests_mock.ANY, status_code=status, json={}, additional_matcher=lambda r: r.url.startswith(DEV_V3))
+    wire.get(requests_mock.ANY, **answer, additional_matcher=lambda r: r.url.startswith(DEV_V3))
     with pytest.raises(errors.IdmcError, match="ACME_DEV"):
         make(session, package(SALES, TASK), source_session)
 

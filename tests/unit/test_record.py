@@ -6,15 +6,12 @@ import dataclasses
 import json
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_infa.idmc.approval import approval_of
 from airflow_provider_infa.idmc.models import Job, JobState, ObjectResult
-from airflow_provider_infa.idmc.record import asset_uris, record_of, short_form, state_of
+from airflow_provider_infa.idmc.record import record_of, short_form, state_of
 
 from .idmc_doubles import ORG, ORG_ID, USER
 from .idmc_plans import plan_of, row
@@ -267,34 +264,6 @@ def test_short_form() -> None:
     assert (short["approved_by"], short["import_job_id"], short["record_uri"]) == (None, None, None)
     # Airflow 2 stores no event with anything nested.
     assert not [value for value in short.values() if isinstance(value, (dict, list))]
-
-
-def test_assets_of_what_changed() -> None:
-    plan = plan_of(
-        row("Kept", "Project", "reuse"),
-        row("Kept/mt", "MTT", "reuse"),
-        row("ora", "Connection", "create"),
-        row("New", "Project", "create"),
-        row("Sales/m", "DTEMPLATE"),
-        row("Sales/In/mt", "MTT", "create"),
-        row("Blocked/mt", "MTT", "blocked"),
-        row("Archive/mt", "MTT", "map", overwrites=True),
-        row("Fin & Co/tf", "TASKFLOW", "create"),
-    )
-    assert list(asset_uris(plan)) == [
-        f"infa://{ORG}/Sales",
-        f"infa://{ORG}/Archive",
-        f"infa://{ORG}/Fin%20%26%20Co",
-    ]
-
-
-@given(st.text(min_size=1, max_size=10).filter(lambda t: "/" not in t), st.text(min_size=1, max_size=10))
-def test_names_stay_in_their_place_in_the_uri(project: str, org: str) -> None:
-    plan = plan_of(row(f"{project}/mt"), target_org={"id": "x", "name": org})
-    (uri,) = asset_uris(plan)
-    parts = urlsplit(uri)
-    assert (parts.scheme, parts.query, parts.fragment) == ("infa", "", "")
-    assert (unquote(parts.netloc), unquote(parts.path)) == (org, f"/{project}")
 
 
 def test_a_blocked_plan_is_a_state_of_its_own() -> None:

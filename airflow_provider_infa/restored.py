@@ -1,0 +1,51 @@
+"""Restores that were made of a backup, and the steps of a promotion that must not go on after one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow_provider_infa import arguments
+from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.idmc.backup import RESTORED
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcVerificationError
+from airflow_provider_infa.idmc.imports import started_import
+from airflow_provider_infa.storage import exists, join, read_text
+
+
+def last_restore(uri: str | None) -> dict[str, Any]:
+    """
+    What is noted beside a backup of its last restore; nothing, if there was none.
+
+    :param uri: Where the backup is, if there is one.
+    """
+    note = join(uri, RESTORED) if uri else ""
+    return dict(json.loads(read_text(note))) if note and exists(note) else {}
+
+
+def refuse_if_restored(hook: InfaHook, backup_uri: Any, import_job_id: Any) -> None:
+    """
+    Refuse a step that belongs to an import which was rolled back: it would change, or approve, the restored org.
+
+    :param hook: Hook of the target org.
+    :param backup_uri: The backup that was made before the import, if there is one.
+    :param import_job_id: The import job.
+    :raises IdmcVerificationError: If the backup has been restored since, in part or as a whole.
+    """
+    uri, job_id = arguments.text(backup_uri), arguments.text(import_job_id)
+    if uri and not job_id:
+        raise IdmcInputError("import_job_id is missing: name the import before which the backup was made.")
+    last = last_restore(uri)
+    if last and job_id and _undoes(hook, last, job_id):
+        raise IdmcVerificationError(
+            f"Import job {job_id} was rolled back by job {last['import_job_id']}: there is nothing left to publish, "
+            "link or verify. To plan and import again, clear the tasks from plan on, or trigger a new run."
+        )
+
+
+def _undoes(hook: InfaHook, last: dict[str, Any], job_id: str) -> bool:
+    """Whether a restore undoes this import. One by hand need not say which: a backup is for the import of one plan."""
+    if last["undone"]:
+        return bool(last["undone"] == job_id)
+    # The end is that of any restore so far. Without one, IDMC may have refused to start it, and the import came later.
+    return bool(last["complete"] or last["end_time"] or started_import(hook.get_conn(), last["import_job_id"]))
