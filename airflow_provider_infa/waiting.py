@@ -140,7 +140,7 @@ def job_of_event(event: dict[str, Any] | None, kind: JobKind) -> str:
     if status == "ended" and job_id:
         return str(job_id)
     if status == "timeout" and job_id:
-        raise still_running(kind, str(job_id), event.get("state"))
+        raise still_running(kind, str(job_id), event.get("state"), event.get("message"))
     if status == "refused":
         raise IdmcError(str(event.get("message")))
     raise RuntimeError(f"Waiting for {kind.value} job {job_id} failed: {event.get('message') or event!r}")

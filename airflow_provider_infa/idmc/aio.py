@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from airflow_provider_infa.idmc.ceiling import AsyncCeiling
 from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError, IdmcSettingsError
-from airflow_provider_infa.idmc.policy import Failure
-from airflow_provider_infa.idmc.session import Api, Session
+from airflow_provider_infa.idmc.policy import Failure, growing_delay, silence
+from airflow_provider_infa.idmc.session import Api, Session, Tries
 from airflow_provider_infa.idmc.transport import CHUNK, HEADERS, MAX_ANSWER, Trouble, parse_json
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ class AsyncReader:
         # For what blocks: a login, which all wait for, and failures, as deciding about them may wait for a login.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infa-login")
         self._http: asyncio.Task[aiohttp.ClientSession] | None = None
+        self._login: asyncio.Task[None] | None = None
+        self._failed_logins = 0
+        # On the clock of the event loop: until then a failed login is not tried again ...
+        self._login_due = 0.0
+        # ... and until then IDMC has asked not to be asked.
+        self._silence = 0.0
 
     async def get_json(self, path: str, *, api: Api = Api.V3, media_type: str = "application/json") -> Any:
         """
@@ -53,26 +59,62 @@ class AsyncReader:
         :raises IdmcError: The subclass tells what can be done about the failure.
         """
         tries = self._session.tries("GET", api, path)
+        clock = asyncio.get_running_loop().time
         while True:
             try:
                 async with self._ceiling.slot():
-                    if tries.take_login() is None:
-                        await self._in_thread(tries.login)
+                    await self._ready(tries)
+                    sent = clock()
                     url, headers = tries.request(media_type)
                     answer = await self._exchange(url, headers)
                     tries.succeeded()
                     return answer
             except Trouble as trouble:
+                if asked := silence(trouble.wait):
+                    # Of answers to what was under way together the first begins the silence; those after it must not
+                    # begin it anew.
+                    began = clock() if sent >= self._silence else sent
+                    self._silence = max(self._silence, began + asked)
                 await asyncio.sleep(await self._in_thread(tries.failed, trouble))
 
     def close(self) -> None:
         """Close all connections, and the session in the background, as a task that is cancelled may await nothing."""
+        if self._login is not None:
+            self._login.cancel()
         if self._http is not None:
             self._http.cancel()
             if self._http.done() and not self._http.cancelled() and not self._http.exception():
                 _begin(self._http.result().close())
         self._thread.submit(self._session.close)
         self._thread.shutdown(wait=False)
+
+    async def _ready(self, tries: Tries) -> None:
+        """Wait until the next try may be sent. In its slot, as much may happen while it queues for one."""
+        while True:
+            if (left := self._silence - asyncio.get_running_loop().time()) > 0:
+                await asyncio.sleep(left)
+            elif tries.take_login() is None:
+                await self._log_in()
+            else:
+                return
+
+    async def _log_in(self) -> None:
+        """Log in, once for all; until the next login is due, the failure of the last one is everybody's."""
+        loop = asyncio.get_running_loop()
+        if self._login is None or (self._login.done() and loop.time() >= self._login_due):
+            self._login = loop.create_task(self._new_login())
+        # Whoever began it may be cancelled; the others still want it.
+        await asyncio.shield(self._login)
+
+    async def _new_login(self) -> None:
+        try:
+            await self._in_thread(self._session.login)
+        except IdmcError as error:
+            self._failed_logins += 1
+            delay = max(growing_delay(self._failed_logins), silence(error.retry_after))
+            self._login_due = asyncio.get_running_loop().time() + delay
+            raise
+        self._failed_logins = 0
 
     async def _exchange(self, url: str, headers: dict[str, str]) -> Any:
         host = urlsplit(url).netloc

@@ -38,6 +38,15 @@ class IdmcError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
 
+    @property
+    def may_pass(self) -> bool:
+        """
+        Whether it is waited out where waiting costs nothing: what is transient, and what refused the call in IDMC's
+        stead, as gateways do for a moment. HTTP 408 is a gateway's word whatever comes with it.
+        """
+        is_refusal = 400 <= (self.status or 0) < 500
+        return self.transient or (is_refusal and (self.code is None or self.status == 408))
+
 
 class IdmcSettingsError(IdmcError, ValueError):
     """The connection is incomplete or contradicts itself: correct the connection."""
@@ -53,6 +62,11 @@ class IdmcWrongOrgError(IdmcError):
 
 class IdmcAuthenticationError(IdmcError):
     """Login was refused. It is not tried again, because IDMC locks an account after ten wrong tries."""
+
+    @property
+    def may_pass(self) -> bool:
+        """Never, whatever words it was refused in."""
+        return False
 
 
 class IdmcPermissionError(IdmcError):

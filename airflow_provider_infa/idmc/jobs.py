@@ -141,12 +141,19 @@ def wait(
         sleep(min(next_poll(polls, poll_interval), left))
 
 
-def still_running(kind: JobKind, job_id: str, word: str | None) -> IdmcTimeoutError:
-    """The error for a wait that reached its deadline. :param word: Last state seen, if any."""
+def still_running(kind: JobKind, job_id: str, word: str | None, trouble: str | None = None) -> IdmcTimeoutError:
+    """
+    The error for a wait that reached its deadline.
+
+    :param kind: What kind of job it is.
+    :param job_id: Job id.
+    :param word: Last state seen, if any.
+    :param trouble: What the last look met, if it failed.
+    """
     seen = f"was still {word}" if word else "could not be asked for its state"
     return IdmcTimeoutError(
         f"The {kind.value} job {job_id} {seen} at the deadline. It goes on in IDMC, which has no call to cancel it; "
-        "clear the task to wait for it again."
+        "clear the task to wait for it again." + (f" The last look at it failed: {trouble}" if trouble else "")
     )
 
 

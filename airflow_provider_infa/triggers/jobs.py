@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from airflow.providers.common.compat.connection import get_async_connection
@@ -30,6 +31,8 @@ ONLY_LOOK = 30.0
 PAUSE = 7.0
 #: Looks that this stands for, when the next ones are spaced.
 LOOKS_BEFORE = 5
+#: Failed looks in a row after which the connection is compared with what it was: a Host may have been corrected.
+SUSPICIOUS = 2
 #: Seconds for which a connection that was fetched serves further waits.
 SHARED_FOR = 10.0
 #: Seconds for fetching a connection in the way that can hang.
@@ -42,8 +45,8 @@ class InfaJobTrigger(BaseTrigger):
 
     Yields one small event: ``status`` is ``ended``, ``timeout``, ``refused`` (IDMC's answer shows that waiting is
     pointless) or ``error`` (anything else), ``job_id`` names the job, ``state`` is IDMC's last word and ``message``
-    the error. An outage of any length is waited out. Nothing is cancelled in IDMC
-    when the trigger is cancelled, because IDMC has no call for that.
+    the error; with ``timeout``, the one that the last look met. An outage of any length is waited out. Nothing is
+    cancelled in IDMC when the trigger is cancelled, because IDMC has no call for that.
 
     :param infa_conn_id: Airflow connection of the org that runs the job.
     :param kind: Value of a :class:`~airflow_provider_infa.idmc.models.JobKind`.
@@ -71,6 +74,9 @@ class InfaJobTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.carry = carry
+        self._state: str | None = None
+        #: What the last look met, if it failed.
+        self._trouble: str | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments; no secrets among them."""
@@ -92,11 +98,11 @@ class InfaJobTrigger(BaseTrigger):
         try:
             yield TriggerEvent(await self._wait())
         except IdmcError as error:
-            yield TriggerEvent(self._event("refused", message=str(error)))
+            yield TriggerEvent(self._event("refused", str(error)))
         except Exception as error:
             # A trigger that raises loses its message on the way to the task, and its traceback belongs here.
             self.log.exception("Waiting for %s job %s failed.", self.kind, self.job_id)
-            yield TriggerEvent(self._event("error", message=f"{type(error).__name__}: {error}"))
+            yield TriggerEvent(self._event("error", f"{type(error).__name__}: {error}"))
 
     async def on_kill(self) -> None:
         """
@@ -113,19 +119,21 @@ class InfaJobTrigger(BaseTrigger):
         while True:
             poller = Poller.join(settings)
             try:
-                return await self._poll(poller, poll_interval)
+                result = await self._poll(poller, settings, poll_interval)
             except IdmcError:
                 # The connection may have been changed since: the password, or even the org.
-                now = await current_settings(self.infa_conn_id, 0.0)
-                if now == settings:
+                result = await current_settings(self.infa_conn_id, 0.0)
+                if result == settings:
                     raise
-                settings = now
             finally:
                 poller.leave()
+            if not isinstance(result, Settings):
+                return result
+            settings = result
 
-    async def _poll(self, poller: Poller, poll_interval: float) -> dict[str, Any]:
+    async def _poll(self, poller: Poller, settings: Settings, poll_interval: float) -> dict[str, Any] | Settings:
+        """The event; or what the connection says now, if that may be why IDMC does not answer."""
         kind = JobKind(self.kind)
-        state: str | None = None
         looks, failures = LOOKS_BEFORE, 0
         last_look = ONLY_LOOK if self.deadline <= time.time() else LAST_LOOK
         while True:
@@ -136,28 +144,51 @@ class InfaJobTrigger(BaseTrigger):
                 async with asyncio.timeout(patience):
                     job = await poller.get_job(kind, self.job_id)
             except TimeoutError:
-                return self._event("timeout", state=state)
+                return self._event("timeout", self._trouble)
             except IdmcError as error:
-                if not error.transient:
+                if not error.may_pass:
                     raise
                 failures += 1
+                self._trouble = str(error)
                 self.log.warning("%s Still waiting for %s job %s.", error, self.kind, self.job_id)
                 delay = max(growing_delay(failures), silence(error.retry_after))
             else:
+                before, self._state = self._state, job.word
                 if job.state.is_end:
-                    return self._event("ended", state=job.word)
-                if job.word != state:
+                    return self._event("ended")
+                if job.word != before:
                     self.log.info("%s job %s is %s.", self.kind.capitalize(), self.job_id, job.shown)
-                state, failures = job.word, 0
+                failures, self._trouble = 0, None
                 looks += 1
                 delay = next_poll(looks, poll_interval)
             left = self.deadline - time.time()
             if left <= 0:
-                return self._event("timeout", state=state)
-            await asyncio.sleep(min(delay, left))
+                return self._event("timeout", self._trouble)
+            if failures < SUSPICIOUS:
+                await asyncio.sleep(min(delay, left))
+            elif changed := await self._changed(settings, min(delay, left)):
+                return changed
 
-    def _event(self, status: str, *, state: str | None = None, message: str | None = None) -> dict[str, Any]:
-        event = {"status": status, "job_id": self.job_id, "state": state, "message": message}
+    async def _changed(self, settings: Settings, pause: float) -> Settings | None:
+        """
+        What the connection says now, as soon as that is known, if it is something else; else None after a pause.
+
+        :param settings: What it has said so far.
+        :param pause: Seconds.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + pause
+        # Fetching it may fail, or take longer; the job goes on. Only this wait for it ends then, not the fetch.
+        with suppress(Exception):
+            async with asyncio.timeout_at(end):
+                if (now := await current_settings(self.infa_conn_id)) != settings:
+                    self.log.info("Connection %r was changed: going on with what it says now.", self.infa_conn_id)
+                    return now
+        await asyncio.sleep(end - loop.time())
+        return None
+
+    def _event(self, status: str, message: str | None = None) -> dict[str, Any]:
+        event = {"status": status, "job_id": self.job_id, "state": self._state, "message": message}
         return event if self.carry is None else {**event, "carry": self.carry}
 
 

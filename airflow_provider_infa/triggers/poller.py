@@ -6,10 +6,8 @@ import asyncio
 from dataclasses import replace
 
 from airflow_provider_infa.idmc.aio import AsyncReader
-from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import read_job, state_call
 from airflow_provider_infa.idmc.models import Job, JobKind
-from airflow_provider_infa.idmc.policy import silence
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.settings import Settings
 
@@ -39,8 +37,6 @@ class Poller:
         self._session = Session(replace(settings, retry_timeout=0.0))
         self._reader = AsyncReader(self._session, IN_FLIGHT)
         self._waits = 0
-        #: Until then, on the clock of the event loop, IDMC has asked not to be asked.
-        self._silence = 0.0
 
     @classmethod
     def join(cls, settings: Settings) -> Poller:
@@ -72,13 +68,4 @@ class Poller:
     async def get_job(self, kind: JobKind, job_id: str) -> Job:
         """State of a job; see :func:`airflow_provider_infa.idmc.jobs.get_job`."""
         path, api, media_type = state_call(kind, job_id)
-        loop = asyncio.get_running_loop()
-        while (left := self._silence - loop.time()) > 0:
-            await asyncio.sleep(left)
-        try:
-            answer = await self._reader.get_json(path, api=api, media_type=media_type)
-        except IdmcError as error:
-            # What one wait was told, all of the connection keep to.
-            self._silence = max(self._silence, loop.time() + silence(error.retry_after))
-            raise
-        return read_job(kind, job_id, answer)
+        return read_job(kind, job_id, await self._reader.get_json(path, api=api, media_type=media_type))

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_infa import waiting
 from airflow_provider_infa.attaching import KEY
-from airflow_provider_infa.idmc.errors import IdmcJobFailedError
+from airflow_provider_infa.idmc.errors import IdmcJobFailedError, IdmcUnavailableError
 from airflow_provider_infa.operators import jobs as job_module
 from airflow_provider_infa.operators import publish as publish_module
 from airflow_provider_infa.operators.backup import InfaBackupOperator
@@ -204,6 +204,17 @@ def test_the_org_that_can_not_be_asked_about_the_job_starts_none(sim, promotion,
     sim.add_fault("dev", {"kind": "maintenance", "method": "GET", "path": "/export/"})
     with pytest.raises(Exception, match="503"):
         run(task)
+    assert len(starts(promotion)) == 1
+
+
+def test_a_page_of_a_gateway_tells_nothing_of_the_job(sim, promotion, run, store):
+    task = export(objects=promotion.ids())
+    job_id = run(task)
+    sim.add_fault("dev", {"kind": "maintenance", "status": 404, "method": "GET", "path": "/export/", "times": 1})
+    # Left to the retries of the task: no AirflowFailException.
+    with pytest.raises(IdmcUnavailableError, match="HTTP 404"):
+        run(task)
+    assert run(task) == job_id
     assert len(starts(promotion)) == 1
 
 

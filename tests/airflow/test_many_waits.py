@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from airflow_provider_infa.triggers import poller
+from airflow_provider_infa.triggers import jobs, poller
 from airflow_provider_infa.triggers.jobs import InfaJobTrigger
 
 WAITS = 1_000
@@ -23,7 +23,9 @@ class Org:
     def __init__(self) -> None:
         self.over = threading.Event()
         self.pause = 0.0
-        self.throttle_next: float | None = None
+        #: Answers "too many requests" to come: after how many seconds, and the ``Retry-After``.
+        self.refusals: list[tuple[float, float]] = []
+        self.login_is_away = self.is_gone = False
         self.lock = threading.Lock()
         self.logins = self.logouts = self.in_flight = self.most = 0
         self.looks: Counter[str] = Counter()
@@ -42,23 +44,28 @@ class Org:
                     return self.answer(200, {})
                 with org.lock:
                     org.logins += 1
+                if org.login_is_away:
+                    return self.answer(503, {})
                 user = {"sessionId": f"session-{org.logins}", "orgId": "1", "orgName": "ACME_TEST", "name": "deployer"}
                 products = [{"name": "Integration Cloud", "baseApiUrl": f"{org.url}/saas"}]
                 return self.answer(200, {"products": products, "userInfo": user})
 
             def do_GET(self) -> None:
+                if org.is_gone:
+                    self.close_connection = True
+                    return None
                 with org.lock:
                     org.in_flight += 1
                     org.most = max(org.most, org.in_flight)
                     org.times.append(time.monotonic())
-                    throttle, org.throttle_next = org.throttle_next, None
+                    pause, asked = org.refusals.pop(0) if org.refusals else (org.pause, None)
                     current = self.headers["INFA-SESSION-ID"] == f"session-{org.logins}"
-                time.sleep(org.pause)
+                time.sleep(pause)
                 with org.lock:
                     org.in_flight -= 1
                 job_id = self.path.rpartition("/")[2]
-                if throttle:
-                    return self.answer(429, {}, {"Retry-After": f"{throttle:.0f}"})
+                if asked:
+                    return self.answer(429, {}, {"Retry-After": f"{asked:.0f}"})
                 if not current:
                     return self.answer(401, {"error": {"code": "AUTH_01", "message": "Session expired."}})
                 with org.lock:
@@ -100,9 +107,13 @@ class Org:
 @pytest.fixture
 def org(connect):
     org = Org()
-    connect("infa_many", {"login": "deployer", "password": "not-a-secret", "host": org.url})
+    connect_to(connect, org)
     yield org
     org.stop()
+
+
+def connect_to(connect, org: Org) -> None:
+    connect("infa_many", {"login": "deployer", "password": "not-a-secret", "host": org.url})
 
 
 @pytest.fixture
@@ -172,13 +183,16 @@ async def test_a_thousand_waits_are_cancelled_at_once(org):
     await until(lambda: org.logouts == org.logins == 1)
 
 
-async def test_what_one_wait_is_asked_to_wait_all_keep_to(org):
-    waiting = waits(20, interval=0.1)
-    await until(lambda: len(org.looks) == 20)
-    org.throttle_next = 2.0
-    await until(lambda: org.throttle_next is None)
-    struck = time.monotonic()
-    await asyncio.sleep(1.8)
+@pytest.mark.parametrize(("number", "pause"), [(20, 0.0), (200, 0.3)])
+async def test_what_one_wait_is_asked_to_wait_all_keep_to(org, number, pause):
+    # Of the many that ask a slow org, most queue for their turn when the answer comes.
+    org.pause = pause
+    waiting = waits(number, interval=0.1)
+    await until(lambda: len(org.looks) == number)
+    org.refusals = [(pause, 2.0)]
+    await until(lambda: not org.refusals)
+    struck = time.monotonic() + pause
+    await asyncio.sleep(1.8 + pause)
     # What was under way when the answer came has arrived soon after it; then there is silence.
     assert [moment - struck for moment in org.times if struck + 0.5 < moment < struck + 1.7] == []
     seen = sum(org.looks.values())
@@ -187,3 +201,62 @@ async def test_what_one_wait_is_asked_to_wait_all_keep_to(org):
     org.over.set()
     assert {event["status"] for event in await asyncio.gather(*waiting)} == {"ended"}
     assert org.logins == 1
+
+
+@pytest.mark.parametrize(("late", "total"), [(2.0, 2.3), (4.0, 4.0)])
+async def test_a_late_answer_does_not_begin_the_silence_anew(org, late, total):
+    org.pause = 0.2
+    waiting = waits(20, interval=0.1)
+    await until(lambda: len(org.looks) == 20)
+    # Both are under way together; the second one is answered when the silence is almost over.
+    org.refusals = [(0.3, 2.0), (1.5, late)]
+    await until(lambda: not org.refusals)
+    struck = time.monotonic()
+    await asyncio.sleep(1.0)
+    seen = len(org.times)
+    await until(lambda: len(org.times) > seen)
+    assert total - 0.3 < org.times[seen] - struck < total + 0.9
+    org.over.set()
+    assert {event["status"] for event in await asyncio.gather(*waiting)} == {"ended"}
+
+
+async def test_an_outage_of_the_login_under_many_waits_is_a_handful_of_logins(org):
+    waiting = waits(200, interval=0.1)
+    await until(lambda: len(org.looks) == 200)
+    org.login_is_away = True
+    org.expire()
+    before = org.logins
+    await asyncio.sleep(3)
+    # Each wait for itself would log in hundreds of times; the delays between these double from 20 ms on.
+    assert 3 <= org.logins - before <= 15
+    assert not any(wait.done() for wait in waiting)
+    org.login_is_away = False
+    org.over.set()
+    assert {event["status"] for event in await asyncio.gather(*waiting)} == {"ended"}
+
+
+async def test_a_corrected_host_is_taken_up_by_all(org, connect, monkeypatch):
+    fetched = []
+    fetch = jobs._fetch
+
+    async def counted(conn_id):
+        fetched.append(conn_id)
+        return await fetch(conn_id)
+
+    monkeypatch.setattr(jobs, "_fetch", counted)
+    monkeypatch.setattr(jobs, "SHARED_FOR", 0.5)
+    gone = Org()
+    connect_to(connect, gone)
+    waiting = waits(100, interval=0.1)
+    await until(lambda: len(gone.looks) == 100)
+    gone.is_gone = True
+    gone.stop()
+    await asyncio.sleep(1)
+    assert not any(wait.done() for wait in waiting)
+    connect_to(connect, org)
+    await until(lambda: len(org.looks) == 100)
+    org.over.set()
+    assert {(event["status"], event["state"]) for event in await asyncio.gather(*waiting)} == {("ended", "SUCCESSFUL")}
+    assert org.logins == 1
+    assert len(fetched) < 20
+    assert poller._pollers == {}

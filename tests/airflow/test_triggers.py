@@ -12,6 +12,7 @@ import time
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
+from airflow_provider_infa.idmc import policy
 from airflow_provider_infa.triggers import jobs, poller
 from airflow_provider_infa.triggers.jobs import InfaJobTrigger
 
@@ -271,6 +272,46 @@ async def test_an_outage_beyond_the_deadline(promotion, ready_import):
     promotion.sim.add_fault("test", {"kind": "maintenance", "method": "GET", "path": "/import/"})
     event = await event_of(trigger(job_id, seconds=0.5))
     assert (event["status"], event["state"]) == ("timeout", None)
+    assert "HTTP 503" in event["message"]
+    assert f"/import/{job_id}" in event["message"]
+
+
+async def test_an_outage_that_is_over_at_the_deadline(promotion, ready_import):
+    promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "maintenance", "method": "GET", "path": "/import/", "times": 2})
+    event = await event_of(trigger(job_id, seconds=1))
+    assert (event["status"], event["state"], event["message"]) == ("timeout", "IN_PROGRESS", None)
+
+
+@pytest.mark.parametrize("fault", [
+    *({"kind": "maintenance", "status": status} for status in (400, 403, 404, 408, 409)),
+    {"kind": "server_error", "status": 408},
+], ids=str)  # fmt: skip
+async def test_what_a_gateway_refuses_is_waited_out(promotion, ready_import, fault):
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {**fault, "method": "GET", "path": "/import/", "times": 4})
+    assert (await event_of(trigger(job_id)))["status"] == "ended"
+    assert promotion.sim.faults("test")[0]["struck"] == 4
+
+
+async def test_what_idmc_refuses_is_not(promotion, ready_import):
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "deny", "method": "GET", "path": "/import/", "times": 1})
+    event = await event_of(trigger(job_id))
+    assert event["status"] == "refused"
+    assert "HTTP 403" in event["message"]
+
+
+async def test_a_gateway_before_the_login_is_waited_out(promotion, endless):
+    waiting = asyncio.ensure_future(event_of(trigger(endless)))
+    await underway(promotion.sim, 2)
+    promotion.sim.add_fault("test", {"kind": "maintenance", "status": 403, "path": "/login$", "times": 3})
+    promotion.sim.expire_sessions("test")
+    await underway(promotion.sim, 2)
+    assert promotion.sim.faults("test")[0]["struck"] == 3
+    end(promotion.sim, endless)
+    assert (await waiting)["status"] == "ended"
 
 
 async def test_a_long_outage_under_many_waits_ends_none_of_them(promotion, endless):
@@ -658,6 +699,40 @@ async def test_a_connection_that_takes_too_long_is_not_cancelled(monkeypatch):
     with pytest.raises(AirflowNotFoundException):
         await fetch
     assert ended == ["infa_slow"]
+
+
+@pytest.mark.parametrize("slow", [True, False])
+async def test_a_fetch_during_an_outage_neither_ends_nor_holds_up_the_wait(promotion, ready_import, monkeypatch, slow):
+    fetch, over, fetched = jobs._fetch, asyncio.Event(), []
+
+    async def hindered(conn_id):
+        try:
+            if fetched and slow:
+                await over.wait()
+            elif fetched:
+                raise RuntimeError("no connection today")
+            return await fetch(conn_id)
+        except BaseException as error:
+            fetched.append(type(error))
+            raise
+        finally:
+            fetched.append(None)
+
+    monkeypatch.setattr(jobs, "_fetch", hindered)
+    monkeypatch.setattr(jobs, "SHARED_FOR", 0.1)
+    monkeypatch.setattr(policy, "LONGEST_DELAY", 0.1)
+    jobs._fetches.clear()
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "maintenance", "method": "GET", "path": "/import/", "times": 20})
+    assert (await event_of(trigger(job_id)))["status"] == "ended"
+    if slow:
+        assert fetched == [None]
+    else:
+        assert RuntimeError in fetched
+        assert len(fetched) < 40  # with a failed fetch, too, the looks keep their pauses
+    over.set()
+    await asyncio.sleep(0.1)
+    assert asyncio.CancelledError not in fetched
 
 
 async def test_what_was_fetched_later_is_kept(sim, monkeypatch):

@@ -77,6 +77,10 @@ def test_events():
         job_of_event({"status": "timeout", "job_id": "abc", "state": "QUEUED"}, JobKind.IMPORT)
     with pytest.raises(errors.IdmcTimeoutError, match="could not be asked"):
         job_of_event({"status": "timeout", "job_id": "abc", "state": None}, JobKind.EXPORT)
+    with pytest.raises(errors.IdmcTimeoutError, match=r"still QUEUED at the deadline.*failed: no route to host$"):
+        job_of_event(
+            {"status": "timeout", "job_id": "abc", "state": "QUEUED", "message": "no route to host"}, JobKind.EXPORT
+        )
     with pytest.raises(errors.IdmcError, match="HTTP 404") as error:
         job_of_event({"status": "refused", "job_id": "abc", "message": "HTTP 404"}, JobKind.EXPORT)
     assert not error.value.transient

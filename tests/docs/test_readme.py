@@ -61,7 +61,7 @@ def test_demo_shows_the_promotion_and_cleans_up(tmp_path: Path) -> None:
         r"SUCCESSFUL +created +TASKFLOW +Sales/tf_sales_daily",
         r"SUCCESSFUL +overwritten +MTT +Sales/mt_orders",
         r"SUCCESSFUL +reused +Connection +ora_dev -> ora_test",
-        r"Get a schedule after the import: Sales/mt_orders \(nightly\)",
+        r"Get a schedule after the import \(1\)\n +Sales/mt_orders \(nightly\)",
         r"Stored the backup of 2 objects",
         r"SUCCESS +TASKFLOW +Sales/tf_sales_daily",
         r"holds all 11 objects as planned",
