@@ -33,11 +33,11 @@ class InfaJobFailedError(IdmcJobFailedError, AirflowFailException):
 @contextmanager
 def failing_for_good(*, soft_fail: bool = False, job_is_retried: bool = False) -> Iterator[None]:
     """
-    Let errors that a retry can't mend fail the task at once.
+    Let errors that a retry can't fix fail the task at once.
 
     :param soft_fail: Of a sensor. Airflow would turn the exception for that into a skip, and neither a wrong password
         nor a failed import must look like one; so the error itself is raised, and the task's retries apply.
-    :param job_is_retried: Whether a retry of the task runs another job, so that a failed one can be mended by it.
+    :param job_is_retried: Whether a retry of the task runs another job, so that a failed one can be made good by it.
     """
     try:
         yield
@@ -46,7 +46,7 @@ def failing_for_good(*, soft_fail: bool = False, job_is_retried: bool = False) -
             raise
         raise InfaJobFailedError(str(error)) from None
     except IdmcError as error:
-        if error.transient or soft_fail:
+        if error.may_pass or soft_fail:
             raise
         raise AirflowFailException(str(error)) from error
 

@@ -209,7 +209,7 @@ class InfaHook(BaseHook):
         )
         if not is_new:
             self.log.warning(
-                "Import job %s is already %s: it is not started again. To import once more, clear the upload too.",
+                "Import job %s is already %s: it is not started again. To import once more, plan and upload again.",
                 id,
                 job.word,
             )

@@ -103,6 +103,8 @@ class AsyncReader:
         loop = asyncio.get_running_loop()
         if self._login is None or (self._login.done() and loop.time() >= self._login_due):
             self._login = loop.create_task(self._new_login())
+            # Its failure is looked at, also when all who wanted it have left: asyncio would log it as an error.
+            self._login.add_done_callback(lambda task: task.cancelled() or task.exception())
         # Whoever began it may be cancelled; the others still want it.
         await asyncio.shield(self._login)
 

@@ -145,7 +145,7 @@ def _schedule_name(session: Session, row: Mapping[str, Any]) -> str | None:
     try:
         schedule = schedule_of(session, row["id"])
     except IdmcError as error:
-        if error.transient:
+        if error.may_pass:
             raise
         log.warning("The schedule of %s can't be read, so it counts as none: %s", row["path"], error)
         return None

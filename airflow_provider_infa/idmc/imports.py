@@ -17,6 +17,7 @@ from airflow_provider_infa.idmc.errors import (
     IdmcNotFoundError,
     IdmcOutcomeUnknownError,
     IdmcPackageError,
+    IdmcPermissionError,
     IdmcRequestError,
 )
 from airflow_provider_infa.idmc.jobs import get_job, get_log, job_path, start_timeout
@@ -136,10 +137,12 @@ def started_import(session: Session, job_id: str) -> Job | None:
     """
     try:
         job = get_import(session, job_id)
-    except (IdmcNotFoundError, IdmcRequestError) as error:
-        if error.code is None:
-            told = f"Whether import job {job_id} is started is not known, so no start is sent. {error}"
+    except (IdmcNotFoundError, IdmcPermissionError, IdmcRequestError) as error:
+        if error.may_pass:
+            told = f"Whether import job {job_id} is started could not be found out. {error}"
             raise IdmcOutcomeUnknownError(told, status=error.status) from None
+        if isinstance(error, IdmcPermissionError):
+            raise
         log.info("IDMC does not tell the state of import job %s, so it is taken for not started: %s", job_id, error)
         return None
     return None if job.state is JobState.NOT_STARTED else job
@@ -147,10 +150,17 @@ def started_import(session: Session, job_id: str) -> Job | None:
 
 def _settled(session: Session, job_id: str, sleep: Callable[[float], None]) -> Job | None:
     """The job, if it is started once a start that may still be on its way has had the time to arrive."""
+    unclear: IdmcOutcomeUnknownError | None = None
     for delay in SETTLE_DELAYS:
         sleep(delay)
-        if job := started_import(session, job_id):
-            return job
+        try:
+            if job := started_import(session, job_id):
+                return job
+            unclear = None
+        except IdmcOutcomeUnknownError as error:
+            unclear = error
+    if unclear is not None:
+        raise IdmcOutcomeUnknownError(f"A start was sent, and its answer was lost. {unclear}", status=unclear.status)
     return None
 
 

@@ -64,8 +64,7 @@ def send_login(transport: Transport, settings: Settings, on_session_id: Callable
     try:
         login = _read(transport.send("POST", settings.login_url + LOGIN_PATH, read_json, data=body, headers=headers))
     except Trouble as trouble:
-        is_page = trouble.text.lstrip()[:1] == "<"
-        if "sessionid" in trouble.text.lower() or not (is_page or trouble.error(str)):
+        if "sessionid" in trouble.text.lower() or not (trouble.is_page or trouble.error(str)):
             trouble.text = ""  # there may be one in it, that nobody knows yet
         raise
     if login is None:

@@ -72,6 +72,8 @@ class Trouble(Exception):
         self.what = what
         self.status = status
         self.text = text
+        #: Whether it is a page for people, of a gateway for example.
+        self.is_page = text.lstrip("\ufeff \t\r\n").startswith("<")
         self.wait = wait
         self.final = final
 
@@ -229,8 +231,14 @@ class Transport:
     def _lost(cls, error: Exception, host: str) -> Exception:
         """Tell "nothing was sent" from "nobody knows what became of it"."""
         from requests import exceptions
-        from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ProtocolError, ProxyError
+        from urllib3.exceptions import ConnectTimeoutError, LocationValueError, MaxRetryError, ProtocolError, ProxyError
 
+        if isinstance(error, exceptions.InvalidURL | exceptions.InvalidSchema | LocationValueError):
+            # That of the proxy is not shown: it may hold a password.
+            return IdmcSettingsError(
+                f"{host} can't be called: its address, or that of the proxy that the environment names (HTTPS_PROXY), "
+                "is wrong or of a kind that can't be used here."
+            )
         reason: Any = error.args[0] if error.args else None
         if isinstance(reason, MaxRetryError):
             reason = reason.reason

@@ -45,8 +45,7 @@ def _class_of(trouble: Trouble, kind: Kind, step: Step, code: str | None) -> typ
     status = trouble.status or 0
     # A page with such a status is a gateway's and tells nothing of the password. Anything else does: when in doubt, the
     # password is not tried again, as that might lock the account.
-    is_page = trouble.text.lstrip().startswith("<")
-    login_refused = kind is Kind.LOGIN and ((status in (400, 403) and not is_page) or code in LOGIN_REFUSALS)
+    login_refused = kind is Kind.LOGIN and ((status in (400, 403) and not trouble.is_page) or code in LOGIN_REFUSALS)
     if trouble.failure is Failure.UNAUTHORIZED or login_refused:
         return errors.IdmcAuthenticationError
     if trouble.failure is Failure.REFUSED:

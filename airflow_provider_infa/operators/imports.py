@@ -256,7 +256,7 @@ class InfaStartImportOperator(InfaJobOperator):
     Start an import job, once.
 
     The job's state is asked for first: a retry, or a second task for the same job, attaches to what is already running
-    or finished. To import again on purpose, clear from the upload on.
+    or finished. To import again on purpose, clear from the plan on.
 
     :param import_job_id: Import job id, from the upload.
     :param name: Name of the job in IDMC; by default made of DAG and run.

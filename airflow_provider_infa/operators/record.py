@@ -14,7 +14,7 @@ from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.record import PROMOTED, record_of, short_form
-from airflow_provider_infa.storage import join, write_text
+from airflow_provider_infa.storage import exists, join, read_text, write_text
 from airflow_provider_infa.waiting import failing_for_good
 
 if TYPE_CHECKING:
@@ -124,9 +124,7 @@ class InfaRecordPromotionOperator(BaseOperator):
                     "idmc": write_text(log_text, join(place, "import.log")) if place and log_text else None,
                 },
             )
-            uri = None
-            if place:
-                uri = write_text(json.dumps(record, indent=1, ensure_ascii=False), join(place, "record.json"))
+            uri = _write(record, place) if place else None
         short = short_form(record, uri)
         self.log.info("Promotion into org %s: %s. %s", short["target_org"], short["state"], uri or "")
         if record["state"] == PROMOTED and _alias_is_stored():
@@ -139,7 +137,7 @@ class InfaRecordPromotionOperator(BaseOperator):
         try:
             return ask()
         except IdmcError as error:
-            if error.transient:
+            if error.may_pass:
                 raise
             self.log.warning("This is not part of the record: %s", error)
             return None
@@ -147,6 +145,17 @@ class InfaRecordPromotionOperator(BaseOperator):
     def _place(self, context: Context, plan: Mapping[str, Any]) -> str | None:
         uri = arguments.text(self.audit_uri)
         return join(uri, context["dag"].dag_id, context["run_id"], plan["hash"][:12]) if uri else None
+
+
+def _write(record: Mapping[str, Any], place: str) -> str:
+    """Write the record; that of another import of the same plan, in an earlier try of the run, stays beside it."""
+    uri = join(place, "record.json")
+    if exists(uri):
+        text = read_text(uri)
+        earlier = (json.loads(text)["import_job"] or {}).get("id")
+        if earlier and earlier != (record["import_job"] or {}).get("id"):
+            write_text(text, join(place, f"record-{earlier}.json"))
+    return write_text(json.dumps(record, indent=1, ensure_ascii=False), uri)
 
 
 def _alias_is_stored() -> bool:

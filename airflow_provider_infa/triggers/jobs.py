@@ -181,7 +181,7 @@ class InfaJobTrigger(BaseTrigger):
         # Fetching it may fail, or take longer; the job goes on. Only this wait for it ends then, not the fetch.
         with suppress(Exception):
             async with asyncio.timeout_at(end):
-                if (now := await current_settings(self.infa_conn_id)) != settings:
+                if (now := await current_settings(self.infa_conn_id, again=False)) != settings:
                     self.log.info("Connection %r was changed: going on with what it says now.", self.infa_conn_id)
                     return now
         await asyncio.sleep(end - loop.time())
@@ -195,7 +195,7 @@ class InfaJobTrigger(BaseTrigger):
 _fetches: dict[tuple[asyncio.AbstractEventLoop, str], tuple[float, asyncio.Task[Settings]]] = {}
 
 
-async def current_settings(conn_id: str, max_age: float = SHARED_FOR) -> Settings:
+async def current_settings(conn_id: str, max_age: float = SHARED_FOR, *, again: bool = True) -> Settings:
     """
     Settings of a connection, fetched once for all waits that ask at about the same time.
 
@@ -204,12 +204,14 @@ async def current_settings(conn_id: str, max_age: float = SHARED_FOR) -> Setting
 
     :param conn_id: Airflow connection.
     :param max_age: How many seconds ago a fetch may have begun; with none, it begins after this call.
+    :param again: Whether to fetch anew if the last one failed; else its failure is everybody's, too.
     """
     loop = asyncio.get_running_loop()
     key, since = (loop, conn_id), loop.time() - max_age
     while True:
         began, fetch = _fetches.get(key, (0.0, None))
-        if fetch is None or (fetch.done() and (began < since or fetch.cancelled() or fetch.exception())):
+        over = fetch is not None and fetch.done()
+        if fetch is None or (over and (began < since or fetch.cancelled() or (again and fetch.exception()))):
             began, fetch = loop.time(), loop.create_task(_fetch(conn_id))
             _fetches[key] = (began, fetch)
             loop.call_later(SHARED_FOR, _forget, key, fetch)

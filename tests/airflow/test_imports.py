@@ -308,7 +308,7 @@ def test_a_second_start_attaches(promotion, run, job_id, specification, logged, 
     assert promotion.job(job_id)["starts"] == promotion.job(job_id)["start_requests"] == 1
     text = logged()
     assert re.search(r"warning.*already IN_PROGRESS.*not started again", text)
-    assert re.search(r"warning.*already SUCCESSFUL.*clear the upload too", text)
+    assert re.search(r"warning.*already SUCCESSFUL.*plan and upload again", text)
 
 
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after", "maintenance", "server_error"])

@@ -260,6 +260,18 @@ def test_a_failed_promotion(promotion, run, package, plan, store, tmp_path, roll
     assert events(run) == {}
 
 
+def test_the_record_of_an_earlier_import_of_the_same_plan_is_kept(
+    promotion, run, package, plan, job_id, verified, store
+):
+    """As when upload alone is cleared: the second job is refused, and the first one stays what changed the org."""
+    first = run(record(plan, audit_uri=store, import_job_id=job_id, verified=verified))
+    told = read(first["record_uri"])
+    second = run(record(plan, audit_uri=store, import_job_id=promotion.upload(package)))
+    assert second["record_uri"] == first["record_uri"]
+    assert read(first["record_uri"])["state"] != "promoted"
+    assert read(first["record_uri"].replace("record.json", f"record-{job_id}.json")) == told
+
+
 def test_a_rollback_that_had_nothing_to_restore(run, plan, job_id, store):
     restored = {"backup_uri": None, "undone": job_id, "import_job_id": None, "restored": [], "created": [{"path": "x"}]}
     restored["plan_hash"] = plan["hash"]

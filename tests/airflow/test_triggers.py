@@ -735,6 +735,28 @@ async def test_a_fetch_during_an_outage_neither_ends_nor_holds_up_the_wait(promo
     assert asyncio.CancelledError not in fetched
 
 
+async def test_a_failed_fetch_is_shared_by_those_who_only_compare(sim, monkeypatch):
+    """Else a thousand waits would fetch once each, all through the triggerer's supervisor."""
+    fetched = []
+
+    async def failing(conn_id):
+        fetched.append(conn_id)
+        raise RuntimeError("the API server is unwell")
+
+    monkeypatch.setattr(jobs, "_fetch", failing)
+    jobs._fetches.clear()
+    asked = [jobs.current_settings("infa_test", again=False) for _ in range(100)]
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    told += [await asyncio.gather(jobs.current_settings("infa_test", again=False), return_exceptions=True)]
+    assert len(told) == 101
+    assert len(fetched) == 1
+    # A wait that begins does not begin with the failure of others.
+    with pytest.raises(RuntimeError):
+        await jobs.current_settings("infa_test")
+    assert len(fetched) == 2
+    jobs._fetches.clear()
+
+
 async def test_what_was_fetched_later_is_kept(sim, monkeypatch):
     fetched = []
     fetch = jobs._fetch

@@ -142,8 +142,9 @@ def test_what_is_published(wire: Mocker, session: Session, attributes: dict[str,
 def test_a_schedule_that_can_not_be_read(wire: Mocker, session: Session, caplog: pytest.LogCaptureFixture) -> None:
     """The user may not see it, say; the import must not be stopped by that, but it is told."""
     Org(wire)
+    refused = {"@type": "error", "code": "AUTH_01", "description": "No.", "statusCode": 403}
     wire.get(
-        requests_mock.ANY, status_code=403, json={}, additional_matcher=lambda r: f"{V2}/schedule/nightly" in r.url
+        requests_mock.ANY, status_code=403, json=refused, additional_matcher=lambda r: f"{V2}/schedule/nightly" in r.url
     )
     with caplog.at_level(logging.WARNING):
         objects = {o["path"]: o["schedule"] for o in describe(session, PLAN, package(*SAVED))["objects"]}
@@ -151,12 +152,14 @@ def test_a_schedule_that_can_not_be_read(wire: Mocker, session: Session, caplog:
     assert "schedule of Sales/mt can't be read, so it counts as none" in caplog.text
 
 
-def test_an_outage_stops_it(wire: Mocker, session: Session) -> None:
-    """A retry will know the schedule."""
+@pytest.mark.parametrize("status", [503, 403, 404, 408])
+def test_an_outage_stops_it(wire: Mocker, session: Session, status: int) -> None:
+    """A retry will know the schedule. Also a gateway's page says nothing of it, whatever its status."""
     Org(wire)
-    wire.get(requests_mock.ANY, status_code=503, text="x", additional_matcher=lambda r: "/mttask/" in r.url)
-    with pytest.raises(errors.IdmcUnavailableError):
+    wire.get(requests_mock.ANY, status_code=status, text="<p>", additional_matcher=lambda r: "/mttask/" in r.url)
+    with pytest.raises(errors.IdmcError) as caught:
         describe(session, PLAN, package(*SAVED))
+    assert caught.value.may_pass
 
 
 def test_names_that_no_filter_can_hold(wire: Mocker, session: Session) -> None:

@@ -15,7 +15,6 @@ import requests_mock
 from airflow_provider_infa.idmc.errors import (
     IdmcAnswerError,
     IdmcConflictError,
-    IdmcError,
     IdmcInputError,
     IdmcNotFoundError,
     IdmcOutcomeUnknownError,
@@ -339,7 +338,7 @@ def test_an_org_that_does_not_tell_the_state_of_a_job_that_is_not_started(
     assert [r.method for r in wire.request_history][1:] == ["GET", "POST"]
 
 
-@pytest.mark.parametrize("status", [400, 404, 408])
+@pytest.mark.parametrize("status", [400, 403, 404, 408])
 @pytest.mark.parametrize("text", ["<html>default backend</html>", "no such page", ""])
 def test_a_gateway_that_knows_no_job_does_not_have_it_started(
     wire: Mocker, session: Session, clock: Clock, status: int, text: str
@@ -347,10 +346,45 @@ def test_a_gateway_that_knows_no_job_does_not_have_it_started(
     """Seen of load balancers and ingresses: their pages have the status of an answer, and tell nothing of the job."""
     wire.get(URL, status_code=status, text=text)
     wire.post(URL, json=answer("IN_PROGRESS"))
-    with pytest.raises(IdmcError, match=JOB) as caught:
+    with pytest.raises(IdmcOutcomeUnknownError, match=f"import job {JOB} is started could not be found out"):
         start_import(session, JOB, sleep=clock.sleep)
-    assert caught.value.transient
     assert "POST" not in [r.method for r in wire.request_history if r.url == URL]
+
+
+def test_a_request_timeout_tells_nothing_whatever_comes_with_it(wire: Mocker, session: Session, clock: Clock) -> None:
+    wire.get(URL, status_code=408, json=error_body("X", "Took too long."))
+    wire.post(URL, json=answer("IN_PROGRESS"))
+    with pytest.raises(IdmcOutcomeUnknownError, match="could not be found out"):
+        start_import(session, JOB, sleep=clock.sleep)
+    assert "POST" not in [r.method for r in wire.request_history if r.url == URL]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("pages", [1, len(SETTLE_DELAYS) - 1, 1000])
+def test_a_gateway_that_answers_after_a_lost_start(
+    wire: Mocker, session: Session, clock: Clock, status: int, pages: int
+) -> None:
+    """Asked again as long as a start may be on its way; never sent a second time meanwhile."""
+    left = [pages]
+
+    def ask(request: Any, context: Any) -> str:
+        if not [r for r in wire.request_history if (r.method, r.url) == ("POST", URL)]:
+            return json.dumps(answer("NOT_STARTED"))
+        left[0] -= 1
+        if left[0] < 0:
+            return json.dumps(answer("IN_PROGRESS"))
+        context.status_code = status
+        return "<html>blocked</html>"
+
+    wire.get(URL, text=ask)
+    wire.post(URL, **HTML)
+    if pages < len(SETTLE_DELAYS):
+        _, is_new = start_import(session, JOB, sleep=clock.sleep)
+        assert is_new
+    else:
+        with pytest.raises(IdmcOutcomeUnknownError, match="A start was sent, and its answer was lost"):
+            start_import(session, JOB, sleep=clock.sleep)
+    assert [r.method for r in wire.request_history if r.url == URL].count("POST") == 1
 
 
 @pytest.mark.parametrize(("configured", "expected"), [(30.0, 300.0), (900.0, 900.0)])

@@ -132,6 +132,15 @@ def test_a_proxy_that_does_not_connect_has_sent_nothing(
         new_session(clock, retry_timeout=3.0).login()
 
 
+@pytest.mark.parametrize("value", ["http://", "ftp://user:word@proxy.corp", "http://user:word@127.0.0.1:notaport"])
+def test_a_proxy_that_is_none(clock: Clock, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("https_proxy", value)
+    with pytest.raises(errors.IdmcSettingsError, match="HTTPS_PROXY") as caught:
+        new_session(clock).login()
+    assert "word" not in str(caught.value)
+    assert clock.sleeps == []
+
+
 @pytest.mark.parametrize(
     ("value", "used"),
     [

@@ -279,9 +279,12 @@ def test_a_login_refused_in_unknown_words_is_tried_once_too(
     assert logins(wire) == 1
 
 
+@pytest.mark.parametrize("text", [HTML, "<p>JSESSIONID=1 is blocked</p>", "\ufeff" + HTML], ids=["plain", "id", "bom"])
 @pytest.mark.parametrize("status", [400, 403])
-def test_the_page_of_a_gateway_is_not_taken_for_a_wrong_password(wire: Mocker, session: Session, status: int) -> None:
-    wire.post(LOGIN, [{"status_code": status, "text": HTML}, {"json": login_answer()}])
+def test_the_page_of_a_gateway_is_not_taken_for_a_wrong_password(
+    wire: Mocker, session: Session, status: int, text: str
+) -> None:
+    wire.post(LOGIN, [{"status_code": status, "text": text}, {"json": login_answer()}])
     with pytest.raises(errors.IdmcError) as caught:
         session.login()
     assert not isinstance(caught.value, errors.IdmcAuthenticationError)
