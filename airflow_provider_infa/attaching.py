@@ -8,7 +8,12 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_infa.idmc.errors import IdmcNotFoundError, IdmcPermissionError, IdmcRequestError
+from airflow_provider_infa.idmc.errors import (
+    IdmcNotFoundError,
+    IdmcPermissionError,
+    IdmcRequestError,
+    IdmcUnavailableError,
+)
 from airflow_provider_infa.idmc.models import JobKind, JobState
 from airflow_provider_infa.idmc.publish import PUBLISH_KINDS
 
@@ -60,7 +65,8 @@ def _is_worth_it(hook: InfaHook, kind: JobKind, job_id: str) -> bool:
         job = hook.get_job(kind, job_id, expand=True)
     except (IdmcNotFoundError, IdmcPermissionError, IdmcRequestError) as error:
         if error.may_pass:
-            raise  # a gateway's page tells nothing of the job, which may well run
+            # A gateway's page tells nothing of the job, which may well run: the task's next try asks again.
+            raise IdmcUnavailableError(str(error), status=error.status) from None
         return False  # nobody knows what IDMC answers about a job that it has forgotten
     # A publication that is over may have been of what an import has replaced since; another one changes nothing.
     return not job.state.is_end or (job.outcome is JobState.SUCCESSFUL and kind not in PUBLISH_KINDS)

@@ -46,7 +46,7 @@ def failing_for_good(*, soft_fail: bool = False, job_is_retried: bool = False) -
             raise
         raise InfaJobFailedError(str(error)) from None
     except IdmcError as error:
-        if error.may_pass or soft_fail:
+        if error.transient or soft_fail:
             raise
         raise AirflowFailException(str(error)) from error
 

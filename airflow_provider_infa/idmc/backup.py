@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_infa.idmc.errors import IdmcError, IdmcInputError, IdmcPackageError
+from airflow_provider_infa.idmc.errors import IdmcError, IdmcInputError, IdmcPackageError, IdmcUnavailableError
 from airflow_provider_infa.idmc.lookup import lookup
 from airflow_provider_infa.idmc.models import Asset, Job, same_type
 from airflow_provider_infa.idmc.objects import list_objects
@@ -146,7 +146,8 @@ def _schedule_name(session: Session, row: Mapping[str, Any]) -> str | None:
         schedule = schedule_of(session, row["id"])
     except IdmcError as error:
         if error.may_pass:
-            raise
+            # Also a gateway's page tells nothing of the schedule: the task's next try asks again.
+            raise IdmcUnavailableError(str(error), status=error.status) from None
         log.warning("The schedule of %s can't be read, so it counts as none: %s", row["path"], error)
         return None
     return schedule.name if schedule else None

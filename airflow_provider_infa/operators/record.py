@@ -137,7 +137,7 @@ class InfaRecordPromotionOperator(BaseOperator):
         try:
             return ask()
         except IdmcError as error:
-            if error.may_pass:
+            if error.transient:
                 raise
             self.log.warning("This is not part of the record: %s", error)
             return None

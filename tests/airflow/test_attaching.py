@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_infa import waiting
 from airflow_provider_infa.attaching import KEY
-from airflow_provider_infa.idmc.errors import IdmcJobFailedError, IdmcNotFoundError
+from airflow_provider_infa.idmc.errors import IdmcJobFailedError, IdmcUnavailableError
 from airflow_provider_infa.operators import jobs as job_module
 from airflow_provider_infa.operators import publish as publish_module
 from airflow_provider_infa.operators.backup import InfaBackupOperator
@@ -212,7 +212,7 @@ def test_a_page_of_a_gateway_tells_nothing_of_the_job(sim, promotion, run, store
     job_id = run(task)
     sim.add_fault("dev", {"kind": "maintenance", "status": 404, "method": "GET", "path": "/export/", "times": 1})
     # Left to the retries of the task: no AirflowFailException.
-    with pytest.raises(IdmcNotFoundError, match="HTTP 404"):
+    with pytest.raises(IdmcUnavailableError, match="HTTP 404"):
         run(task)
     assert run(task) == job_id
     assert len(starts(promotion)) == 1
