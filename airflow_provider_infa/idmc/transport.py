@@ -248,9 +248,8 @@ class Transport:
         is_tls = isinstance(error, exceptions.SSLError | exceptions.ProxyError)
         if is_tls and "CERTIFICATE_VERIFY_FAILED" in str(error):
             return cls.untrusted(host, reason)
-        # The words are those of http.client for a proxy that refuses to connect. No peer can say them in an OSError.
-        no_tunnel = isinstance(reason, OSError) and str(reason).startswith("Tunnel connection failed")
-        if isinstance(reason, ConnectTimeoutError) or no_tunnel:
+        # The words are those of http.client for a proxy that refuses to connect.
+        if isinstance(reason, ConnectTimeoutError) or str(reason).startswith("Tunnel connection failed"):
             return Trouble(Failure.NOT_CONNECTED, f"could not connect to {host}: {_words(reason)}")
         cause = reason.args[-1] if isinstance(reason, ProtocolError) and reason.args else reason
         said = _words(cause) if _is_ours(cause) else "the rest of it can't be read"
