@@ -85,23 +85,26 @@ def send_login(transport: Transport, settings: Settings, on_session_id: Callable
     return login
 
 
-def send_logout(transport: Transport, settings: Settings, session_id: str) -> None:
+def send_logout(transport: Transport, settings: Settings, session_id: str) -> bool:
     """
     Log out; a failure is logged and nothing else.
 
     :param transport: Sends the request.
     :param settings: Where.
     :param session_id: The session to end.
+    :return: Whether it has ended.
     """
     headers = {"INFA-SESSION-ID": session_id, "Accept": "application/json"}
     url = settings.login_url + LOGOUT_PATH
     for tries in range(1, LOGOUT_TRIES + 1):
         try:
-            return transport.send("POST", url, _ignore, headers=headers, read_timeout=LOGOUT_TIMEOUT)
+            transport.send("POST", url, _ignore, headers=headers, read_timeout=LOGOUT_TIMEOUT)
+            return True
         except (Trouble, IdmcError) as error:
             if tries == LOGOUT_TRIES:
                 # Of a Trouble, this is what happened without anything that the server wrote.
                 log.info("Could not log out, the session will expire by itself: %s", error)
+    return False
 
 
 def _read(answer: Any) -> Login | None:

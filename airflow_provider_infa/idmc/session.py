@@ -150,8 +150,8 @@ class Session:
         self._closed = True
         with self._lock:
             login, self._login = self._login, None
-        if login is not None:
-            send_logout(self.transport, self.settings, login.session_id)
+        if login is not None and send_logout(self.transport, self.settings, login.session_id):
+            log.info("Logged out of org %s.", login.org_name)
         self.transport.close()
 
     def get_json(

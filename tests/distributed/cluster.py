@@ -130,17 +130,26 @@ class Cluster(Place):
 
     # --- Killing --------------------------------------------------------------------------------------------------
 
+    def freeze(self, name: str) -> None:
+        """Stop a part with all its children where they are, so that what they hold does not change any more."""
+        self._signal(name, signal.SIGSTOP)
+        # Children that were born meanwhile.
+        self._signal(name, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self._signal(name, signal.SIGCONT)
+
     def kill(self, name: str) -> None:
-        """End a part with all its children as a power cut would. Nothing comes in its stead."""
+        """End a frozen part with all its children as a power cut would. Nothing comes in its stead."""
+        self._signal(name, signal.SIGKILL)
         part = self.part(name)
         self.parts.remove(part)
-        family = family_of(part._process.pid)
-        # Nobody may notice before they are all gone.
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in family | family_of(part._process.pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
         part.kill()
+
+    def _signal(self, name: str, number: int) -> None:
+        for pid in family_of(self.part(name)._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def run_by(self, worker: str) -> list[tuple[str, str, str]]:
         """Tasks that a worker runs right now: DAG, run and task."""

@@ -103,11 +103,12 @@ def source_of(target: str, release: str) -> str:
 
 @dataclass(frozen=True)
 class Killed:
-    """A part of Airflow that was killed, and what it was busy with: DAG, run and task."""
+    """A part of Airflow that was killed, what it was busy with (DAG, run, task), and its sessions at most, by org."""
 
     name: str
     after: str
     held: list[tuple[str, str, str]]
+    sessions: Counter[str]
 
 
 def orgs_of(tasks: list[tuple[str, str, str]]) -> Counter[str]:
@@ -157,14 +158,33 @@ def kill_some(here) -> list[Killed]:
     for name, step, busy_with in sorted(victims, key=lambda victim: STEPS.index(victim[1])):
         after = chance.randint(5, 25)
 
-        def held(name: str = name, step: str = step, busy_with: Callable = busy_with, after: int = after) -> list:
-            busy = busy_with(name) if here.done(f"release.{step}") >= after else []
+        def held(name: str = name, step: str = step, busy_with: Callable = busy_with) -> list:
+            busy = busy_with(name)
             return busy if f"release.{step}" in {task for _, _, task in busy} else []
 
-        busy = here.watch(held, PATIENCE)
+        def caught(name: str = name, step: str = step, held: Callable = held, after: int = after) -> list:
+            if here.done(f"release.{step}") < after or not held():
+                return []
+            here.freeze(name)
+            busy = held()
+            if not busy:
+                here.thaw(name)
+            return busy
+
+        busy = here.watch(caught, PATIENCE)
+        part = here.part(name)
         here.kill(name)
-        killed.append(Killed(name, f"{after} times {step}", busy))
+        sessions = orgs_of(busy)
+        if name.startswith("triggerer"):
+            # It shares one session among all waits for an org, and logs out after the last one has ended.
+            sessions = Counter(set(sessions)) | (logged(part, "in to") - logged(part, "out of"))
+        killed.append(Killed(name, f"{after} times {step}", busy, sessions))
     return killed
+
+
+def logged(triggerer, what: str) -> Counter[str]:
+    """How often a triggerer has logged in to, or out of, which org so far."""
+    return Counter(org.lower() for org in re.findall(rf"Logged {what} org ACME_(\w+)", triggerer.output))
 
 
 # --- What has to hold afterwards ----------------------------------------------------------------------------------
@@ -268,23 +288,23 @@ def test_each_promotion_is_recorded(here):
 
 
 def test_sessions_are_closed_but_those_of_the_killed(here, say):
-    left: Counter[str] = Counter()
-    for each in here.killed:
-        # A triggerer shares one session among all waits for an org.
-        orgs = orgs_of(each.held)
-        left += orgs if each.name.startswith("worker") else Counter(set(orgs))
-    for org in [*SOURCES, *TARGETS]:
-        # A trigger logs out in the background, after its event.
-        here.wait_until(lambda org=org: here.look(org, "sessions")["open"] <= left[org], 15)
-        assert here.look(org, "sessions")["failed_logins"] == 0
-    say(f"Sessions left open: {sum(here.look(org, 'sessions')['open'] for org in [*SOURCES, *TARGETS])}.")
+    allowed = sum((each.sessions for each in here.killed), Counter())
+
+    def left() -> Counter[str]:
+        return Counter({org: here.look(org, "sessions")["open"] for org in [*SOURCES, *TARGETS]})
+
+    until = time.monotonic() + 15
+    while left() - allowed and time.monotonic() < until:
+        time.sleep(0.5)  # a trigger logs out in the background, after its event
+    say(f"Sessions left open: {+left()}; those that were killed had at most {+allowed}.")
+    assert left() - allowed == Counter(), (here.killed, again(here))
+    assert [org for org in [*SOURCES, *TARGETS] if here.look(org, "sessions")["failed_logins"]] == []
 
 
 def test_waits_share_logins(here, say):
     for number, triggerer in here.triggerers.items():
         waits = orgs_of(here.waits_of(number))
-        orgs = re.findall(r"Logged in to org ACME_(\S+) as", triggerer.output)
-        logins = Counter(org.lower() for org in orgs)
+        logins = logged(triggerer, "in to")
         say(f"{triggerer.name} logged in {sum(logins.values())} times for {sum(waits.values())} waits.")
         assert logins
         assert {org: count for org, count in logins.items() if count > waits[org]} == {}

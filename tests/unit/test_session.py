@@ -1075,6 +1075,7 @@ def test_no_secret_in_the_logs_of_a_whole_life(
             session.get_json("/things")
         session.close()
     assert "Logged in to org" in caplog.text
+    assert "Logged out of org" in caplog.text
     check_clean(caplog.text, PASSWORD)
     assert "session-1" not in caplog.text
     assert "session-2" not in caplog.text
