@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from airflow_provider_infa.idmc.ceiling import AsyncCeiling
 from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError, IdmcSettingsError
@@ -62,7 +61,7 @@ class AsyncReader:
         clock = asyncio.get_running_loop().time
         while True:
             try:
-                async with self._ceiling.slot():
+                with await self._ceiling.slot():
                     await self._ready(tries)
                     sent = clock()
                     url, headers = tries.request(media_type)
@@ -119,14 +118,15 @@ class AsyncReader:
         self._failed_logins = 0
 
     async def _exchange(self, url: str, headers: dict[str, str]) -> Any:
-        host = urlsplit(url).netloc
         http = await self._client()
         import aiohttp
         from yarl import URL
 
+        address = URL(url, encoded=True)
+        host = address.authority
         try:
             proxy = self._session.transport.proxy_for(url)
-            request = http.get(URL(url, encoded=True), headers=headers, proxy=proxy, allow_redirects=False)
+            request = http.get(address, headers=headers, proxy=proxy, allow_redirects=False)
             async with request as response:
                 return parse_json(response.status, response.headers, await _text(response))
         except aiohttp.ClientConnectorCertificateError as error:

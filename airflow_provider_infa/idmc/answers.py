@@ -41,7 +41,7 @@ def load_json(text: str) -> Any:
     :raises ValueError: If it is none.
     :raises RecursionError: If it is nested too deeply.
     """
-    data = json.loads(text, parse_constant=_no_number)
+    data = _DECODER.decode(text)
     if "\\u" in text and _SURROGATE.search(text):
         json.dumps(data, ensure_ascii=False).encode()
     return data
@@ -49,6 +49,9 @@ def load_json(text: str) -> Any:
 
 def _no_number(word: str) -> None:
     raise ValueError(f"{word} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from airflow_provider_infa.idmc.policy import Failure
 from airflow_provider_infa.idmc.transport import Trouble
@@ -69,12 +69,10 @@ class Ceiling(_Limit):
         self._semaphore = threading.Semaphore(most)
         super().__init__(most, self._semaphore)
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Wait until another request may be sent; for one exchange."""
+    def slot(self) -> AbstractContextManager[None]:
+        """Wait until another request may be sent; the context is that of one exchange, and has to be entered."""
         self._semaphore.acquire()
-        with self._taken():
-            yield
+        return self._taken()
 
 
 class AsyncCeiling(_Limit):
@@ -84,9 +82,7 @@ class AsyncCeiling(_Limit):
         self._semaphore = asyncio.Semaphore(most)
         super().__init__(most, self._semaphore)
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait until another request may be sent; for one exchange."""
+    async def slot(self) -> AbstractContextManager[None]:
+        """Wait until another request may be sent; the context is that of one exchange, and has to be entered."""
         await self._semaphore.acquire()
-        with self._taken():
-            yield
+        return self._taken()

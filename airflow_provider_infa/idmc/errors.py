@@ -42,9 +42,9 @@ class IdmcError(Exception):
     def may_pass(self) -> bool:
         """
         Whether it is waited out where waiting costs nothing: what is transient, and what refused the call in IDMC's
-        stead, as gateways do for a moment. HTTP 408 is a gateway's word whatever comes with it.
+        stead, or sent it elsewhere, as gateways do for a moment. HTTP 408 is a gateway's word whatever comes with it.
         """
-        is_refusal = 400 <= (self.status or 0) < 500
+        is_refusal = 300 <= (self.status or 0) < 500
         return self.transient or (is_refusal and (self.code is None or self.status == 408))
 
 

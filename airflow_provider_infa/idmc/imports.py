@@ -137,11 +137,11 @@ def started_import(session: Session, job_id: str) -> Job | None:
     """
     try:
         job = get_import(session, job_id)
-    except (IdmcNotFoundError, IdmcPermissionError, IdmcRequestError) as error:
+    except (IdmcAnswerError, IdmcNotFoundError, IdmcPermissionError, IdmcRequestError) as error:
         if error.may_pass:
             told = f"Whether import job {job_id} is started could not be found out. {error}"
             raise IdmcOutcomeUnknownError(told, status=error.status) from None
-        if isinstance(error, IdmcPermissionError):
+        if isinstance(error, (IdmcAnswerError, IdmcPermissionError)):
             raise
         log.info("IDMC does not tell the state of import job %s, so it is taken for not started: %s", job_id, error)
         return None

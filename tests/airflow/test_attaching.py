@@ -207,12 +207,13 @@ def test_the_org_that_can_not_be_asked_about_the_job_starts_none(sim, promotion,
     assert len(starts(promotion)) == 1
 
 
-def test_a_page_of_a_gateway_tells_nothing_of_the_job(sim, promotion, run, store):
+@pytest.mark.parametrize("status", [302, 404])
+def test_a_page_of_a_gateway_tells_nothing_of_the_job(sim, promotion, run, store, status):
     task = export(objects=promotion.ids())
     job_id = run(task)
-    sim.add_fault("dev", {"kind": "maintenance", "status": 404, "method": "GET", "path": "/export/", "times": 1})
+    sim.add_fault("dev", {"kind": "maintenance", "status": status, "method": "GET", "path": "/export/", "times": 1})
     # Left to the retries of the task: no AirflowFailException.
-    with pytest.raises(IdmcUnavailableError, match="HTTP 404"):
+    with pytest.raises(IdmcUnavailableError, match=f"HTTP {status}"):
         run(task)
     assert run(task) == job_id
     assert len(starts(promotion)) == 1

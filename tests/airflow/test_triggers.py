@@ -285,7 +285,7 @@ async def test_an_outage_that_is_over_at_the_deadline(promotion, ready_import):
 
 
 @pytest.mark.parametrize("fault", [
-    *({"kind": "maintenance", "status": status} for status in (400, 403, 404, 408, 409)),
+    *({"kind": "maintenance", "status": status} for status in (302, 400, 403, 404, 408, 409)),
     {"kind": "server_error", "status": 408},
 ], ids=str)  # fmt: skip
 async def test_what_a_gateway_refuses_is_waited_out(promotion, ready_import, fault):

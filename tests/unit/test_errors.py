@@ -24,8 +24,10 @@ from airflow_provider_infa.idmc.errors import IdmcError
         (errors.IdmcNotFoundError("", status=404, code="X"), False),
         (errors.IdmcNotFoundError("", status=404, code=""), False),
         (errors.IdmcPermissionError("", status=403, code="X"), False),
+        (errors.IdmcAnswerError("", status=302, code="X"), False),
         # Not an answer to what was asked, or none at all.
-        (errors.IdmcAnswerError("", status=302), False),
+        (errors.IdmcAnswerError(""), False),
+        (errors.IdmcAnswerError("", status=302), True),
         (errors.IdmcInputError(""), False),
         (errors.IdmcSettingsError(""), False),
         (errors.IdmcWrongOrgError(""), False),

@@ -338,7 +338,7 @@ def test_an_org_that_does_not_tell_the_state_of_a_job_that_is_not_started(
     assert [r.method for r in wire.request_history][1:] == ["GET", "POST"]
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 408])
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 408])
 @pytest.mark.parametrize("text", ["<html>default backend</html>", "no such page", ""])
 def test_a_gateway_that_knows_no_job_does_not_have_it_started(
     wire: Mocker, session: Session, clock: Clock, status: int, text: str
