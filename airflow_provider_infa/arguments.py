@@ -40,6 +40,15 @@ def structure(value: Any, name: str) -> Any:
     raise IdmcInputError(f"{name} is neither JSON nor a Python literal: {value[:80]!r}.")
 
 
+def given(**values: Any) -> frozenset[str]:
+    """
+    Names of the arguments that a DAG gives: what another task returns may still turn out to be nothing.
+
+    :param values: The arguments, as they came to ``__init__``.
+    """
+    return frozenset(name for name, value in values.items() if value is not None)
+
+
 def mapping(value: Any, name: str) -> dict[str, Any]:
     """
     A mapping with text keys; nothing means an empty one.

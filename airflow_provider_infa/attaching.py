@@ -8,13 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_infa.idmc.errors import (
-    IdmcAnswerError,
-    IdmcNotFoundError,
-    IdmcPermissionError,
-    IdmcRequestError,
-    IdmcUnavailableError,
-)
+from airflow_provider_infa.idmc.errors import IdmcNotFoundError, IdmcPermissionError, IdmcRequestError
 from airflow_provider_infa.idmc.models import JobKind, JobState
 from airflow_provider_infa.idmc.publish import PUBLISH_KINDS
 
@@ -64,12 +58,7 @@ def attach_or_start(context: Context, hook: InfaHook, kind: JobKind, request: An
 def _is_worth_it(hook: InfaHook, kind: JobKind, job_id: str) -> bool:
     try:
         job = hook.get_job(kind, job_id, expand=True)
-    except (IdmcAnswerError, IdmcNotFoundError, IdmcPermissionError, IdmcRequestError) as error:
-        if error.may_pass:
-            # A gateway's page tells nothing of the job, which may well run: the task's next try asks again.
-            raise IdmcUnavailableError(str(error), status=error.status) from None
-        if isinstance(error, IdmcAnswerError):
-            raise
+    except (IdmcNotFoundError, IdmcPermissionError, IdmcRequestError):
         return False  # nobody knows what IDMC answers about a job that it has forgotten
     # A publication that is over may have been of what an import has replaced since; another one changes nothing.
     return not job.state.is_end or (job.outcome is JobState.SUCCESSFUL and kind not in PUBLISH_KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -93,14 +94,15 @@ def promote(
     :param approval_kwargs: Further arguments of the approval task: ``response_timeout``, ``assigned_users``,
         ``notifiers``.
     :param backup_uri: Where to store what will be overwritten: any path that Airflow's object storage takes.
-    :param rollback: ``"on_failure"`` to bring the backup back when the import, publishing or verifying fails.
+    :param rollback: ``"on_failure"`` to bring the backup back unless the import passes verification in the end. A DAG
+        with ``dagrun_timeout`` is warned about: when that is over, Airflow runs no rollback any more.
     :param publish: Whether to publish taskflows and Application Integration assets after the import.
     :param schedules: Path of a mapping task to the name of its schedule, both in the target org; from the manifest
         as well.
     :param audit_uri: Where to store the audit record; ``backup_uri`` by default.
     :param pool: Airflow pool in which imports and rollbacks run; by default ``infa_promotions_<target_conn_id>``, which
         the scheduler makes with one slot when it does not exist. ``infa_promotions`` where the connection is not known
-        when the DAG is parsed.
+        when the DAG is parsed. Of other pools, only those are made whose name begins so.
     :param poll_interval: Seconds between two looks at a job that has run for a while.
     :param timeout: Seconds that each job may take.
     :param fail_on_warning: Whether an export or import that ends with a warning failed. One in which an object failed
@@ -167,7 +169,8 @@ def promote(
         upload = InfaUploadPackageOperator(
             task_id="upload", **target, **package, package_sha256=planned["package_sha256"]
         )
-        job_id: Any = upload.output
+        uploaded: Any = upload.output
+        job_id = uploaded
         # Holds the pool until the import is over; how it went is for the next task to tell.
         start = InfaStartImportOperator(
             task_id="start_import",
@@ -175,6 +178,8 @@ def promote(
             import_job_id=job_id,
             plan=planned,
             approval=decision,
+            package_sha256=uploaded["package_sha256"],
+            backup_uri=backup,
             wait_for_completion=True,
             fail_on_failure=False,
             **waiting,
@@ -185,13 +190,16 @@ def promote(
         # Each refuses an import that was rolled back: cleared after that, it would change or approve the restored org.
         imported: dict[str, Any] = {"plan": planned, "import_job_id": job_id, "backup_uri": backup}
         published: Any = None
+        linked: Any = None
         if publish:
             publishing = InfaPublishOperator(task_id="publish", **target, **imported, **waiting)
             steps.append(publishing)
             published = publishing.output
         # After publishing, so that no schedule starts what is not published yet.
         if schedules is not None or manifest:
-            steps.append(InfaLinkScheduleOperator(task_id="link_schedules", **target, **imported))
+            linking = InfaLinkScheduleOperator(task_id="link_schedules", **target, **imported)
+            steps.append(linking)
+            linked = linking.output
         verify = InfaVerifyImportOperator(task_id="verify", **target, **imported)
         steps.append(verify)
         for before, after in pairwise(steps):
@@ -223,11 +231,15 @@ def promote(
             # Not start.output["plan_hash"]: that raises where the task did not get so far.
             plan_hash=f"{{{{ ti.xcom_pull('{start.task_id}', key='plan_hash', map_indexes=ti.map_index) }}}}",
             published=published,
+            linked=linked,
             verified=verify.output,
             restored=restored,
             audit_uri=audit_uri or backup_uri,
         )
         record.as_teardown()
+    if rollback and group.dag and group.dag.dagrun_timeout:
+        message = f"DAG {group.dag.dag_id!r}: after dagrun_timeout, Airflow runs neither the rollback nor the record."
+        warnings.warn(f"{message} Use promote(timeout=...) instead.", UserWarning, stacklevel=2)
     return group
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.backup import RESTORED
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcVerificationError
-from airflow_provider_infa.idmc.imports import started_import
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcRequestError, IdmcVerificationError
+from airflow_provider_infa.idmc.models import JobState
 from airflow_provider_infa.storage import exists, join, read_text
 
 
@@ -45,7 +45,15 @@ def refuse_if_restored(hook: InfaHook, backup_uri: Any, import_job_id: Any) -> N
 
 def _undoes(hook: InfaHook, last: dict[str, Any], job_id: str) -> bool:
     """Whether a restore undoes this import. One by hand need not say which: a backup is for the import of one plan."""
-    if last["undone"]:
-        return bool(last["undone"] == job_id)
-    # The end is that of any restore so far. Without one, IDMC may have refused to start it, and the import came later.
-    return bool(last["complete"] or last["end_time"] or started_import(hook.get_conn(), last["import_job_id"]))
+    if last["undone"] not in (None, job_id):
+        return False
+    # The end is that of any restore so far. Without one, IDMC may have refused to start it: it is noted before that.
+    return bool(last["complete"] or last["end_time"]) or _may_be_started(hook, last["import_job_id"])
+
+
+def _may_be_started(hook: InfaHook, job_id: str) -> bool:
+    """Whether a job was started, for all that is known: nothing but IDMC's word that it was not makes that sure."""
+    try:
+        return hook.get_import(job_id).state is not JobState.NOT_STARTED
+    except (IdmcNotFoundError, IdmcRequestError):
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from airflow_provider_infa.hooks.infa import InfaHook
+from airflow_provider_infa.hooks.infa import InfaHook, entered
 from airflow_provider_infa.idmc.errors import IdmcError, IdmcJobFailedError
 from airflow_provider_infa.idmc.jobs import NOT_CANCELLED, check_outcome, still_running, wait
 from airflow_provider_infa.idmc.models import Job, JobKind, JobState
@@ -24,6 +26,27 @@ log = logging.getLogger(__name__)
 
 #: Seconds after our own deadline at which Airflow ends a deferral, should the trigger be gone.
 BACKSTOP = 60.0
+
+
+class Stoppable:
+    """What all tasks have in common that hold a session on a worker: stopped, they say what goes on, and log out."""
+
+    #: The job that the task waits for on the worker.
+    awaited: tuple[JobKind, str] | None = None
+
+    def on_kill(self) -> None:
+        """
+        Cancel nothing, as IDMC has no call for it, and leave the ``with`` blocks that log out and remove files.
+
+        Airflow 2 raises an exception of its own right after this. Airflow 3 does not, and kills the process five
+        seconds later. It lets the task's retries apply to this exception, as the worker may be stopping, not the task.
+        """
+        if self.awaited:
+            kind, job_id = self.awaited
+            log.warning(NOT_CANCELLED, kind.value, job_id)
+        # After a timeout there is nothing left to leave, and that is what is to be reported.
+        if AIRFLOW_V_3_0_PLUS and entered:
+            raise SystemExit(128 + signal.SIGTERM)
 
 
 class InfaJobFailedError(IdmcJobFailedError, AirflowFailException):
@@ -79,7 +102,7 @@ def wait_for_job(
     """
     Return when the job has ended; or, if deferrable, leave the worker until then.
 
-    :param operator: The task.
+    :param operator: The task, which is :class:`Stoppable`.
     :param hook: Hook of the org that runs the job.
     :param kind: What kind of job it is.
     :param job_id: Job id.
@@ -90,6 +113,7 @@ def wait_for_job(
     :param carry: What that method finds in the event, under ``carry``: plain JSON, and little of it.
     :raises IdmcTimeoutError: If the job still runs at the deadline.
     """
+    operator.awaited = kind, job_id
     if not deferrable:
         wait(hook.get_conn(), kind, job_id, deadline=deadline, poll_interval=poll_interval)
     elif not hook.get_job(kind, job_id).state.is_end:
@@ -103,6 +127,7 @@ def wait_for_job(
             resume=resume,
             carry=carry,
         )
+    operator.awaited = None
 
 
 def defer(
@@ -169,12 +194,6 @@ def conclude(context: Context, hook: InfaHook, kind: JobKind, job_id: str, *, fa
         log_text = _job_log(hook, kind, job_id)
     check_outcome(job, kind, hook.org_name, fail_on_warning=fail_on_warning, log_text=log_text)
     return summary
-
-
-def say_not_cancelled(kind: JobKind, job_id: str | None) -> None:
-    """Tell in ``on_kill`` what goes on without the task."""
-    if job_id:
-        log.warning(NOT_CANCELLED, kind.value, job_id)
 
 
 def _show(job: Job, kind: JobKind, org: str, counts: dict[str, int]) -> None:

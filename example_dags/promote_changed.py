@@ -4,6 +4,9 @@ A promotion every night: what carries the tag and was changed since the last run
 The window ends where this run's data interval ends and begins where that of the last successful run ended, so that a
 failed night is caught up by the next one and nothing is promoted twice. With nothing changed, what follows the
 listing is skipped, and the run succeeds.
+
+To run it by hand in Airflow 3, name a date, as only then there is a window:
+``airflow dags trigger promote_changed -l "$(date -u +%FT%TZ)"``.
 """
 
 from datetime import datetime, timezone
@@ -52,5 +55,6 @@ with DAG(
         infa_conn_id="infa_test",
         import_job_id=upload.output,
         plan=plan.output,
+        package_sha256=upload.output["package_sha256"],
     )
     InfaImportSensor(task_id="wait", infa_conn_id="infa_test", import_job_id=start.output, timeout=3600)

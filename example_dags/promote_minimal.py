@@ -34,5 +34,6 @@ with DAG("promote_minimal", schedule=None, tags=["infa"], doc_md=__doc__):
         infa_conn_id="infa_test",
         import_job_id=upload.output,
         plan=plan.output,
+        package_sha256=upload.output["package_sha256"],
     )
     wait = InfaImportSensor(task_id="wait", infa_conn_id="infa_test", import_job_id=start.output, timeout=3600)

@@ -5,6 +5,7 @@ verification and an audit record.
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.providers.common.compat.sdk import DAG
@@ -16,7 +17,10 @@ BACKUPS = os.environ.get("INFA_BACKUPS", "file:///tmp/infa-backups")
 # A person approves in the Airflow UI, which needs Airflow 3.1 or newer. "automatic" is for where nobody can be asked.
 APPROVAL = os.environ.get("INFA_APPROVAL", "automatic")
 
-with DAG("promote_release", schedule=None, tags=["infa"], doc_md=__doc__):
+# Without retries, a short outage of IDMC would fail a task, and the rollback undo a good import.
+RETRIES = {"retries": 3, "retry_delay": timedelta(minutes=2)}
+
+with DAG("promote_release", schedule=None, default_args=RETRIES, tags=["infa"], doc_md=__doc__):
     promote(
         group_id="to_test",
         source_conn_id="infa_dev",

@@ -6,6 +6,8 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
 from airflow_provider_infa.get_provider_info import get_provider_info
 from airflow_provider_infa.idmc.errors import IdmcSettingsError
 from airflow_provider_infa.idmc.settings import Settings, login_url
@@ -77,6 +79,11 @@ def form_widgets() -> dict[str, Any]:
     from flask_babel import lazy_gettext
     from wtforms import BooleanField, StringField
 
+    def can_be_drawn(field: dict[str, Any]) -> bool:
+        # Airflow 2 fills in only what counts as true: a box that is ticked by default would show, and save, a stored
+        # false as true. There Extra, which its form shows too, is the place for it.
+        return AIRFLOW_V_3_0_PLUS or field["schema"].get("default") is not True
+
     def widget(field: dict[str, Any]) -> Any:
         label, description, schema = lazy_gettext(field["label"]), field.get("description", ""), field["schema"]
         if "boolean" in schema["type"]:
@@ -86,7 +93,7 @@ def form_widgets() -> dict[str, Any]:
             description += f" One of {', '.join(schema['enum'])}."
         return StringField(label, description=description, widget=BS3TextFieldWidget())
 
-    return {name: widget(field) for name, field in FIELDS.items()}
+    return {name: widget(field) for name, field in FIELDS.items() if can_be_drawn(field)}
 
 
 def field_behaviour() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -24,6 +25,9 @@ from airflow_provider_infa.idmc.recheck import check_target
 from airflow_provider_infa.idmc.schedules import find_schedule, link_schedule
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.transport import Download
+
+#: Hooks in whose ``with`` block this process is: they log out when it is left.
+entered: WeakSet[InfaHook] = WeakSet()
 
 
 class InfaHook(BaseHook):
@@ -76,11 +80,13 @@ class InfaHook(BaseHook):
 
     def close(self) -> None:
         """Log out. The next call logs in again."""
+        entered.discard(self)
         session, self._session = self._session, None
         if session is not None:
             session.close()
 
     def __enter__(self) -> InfaHook:
+        entered.add(self)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -232,7 +238,7 @@ class InfaHook(BaseHook):
         """
         Start a publish job; see :func:`airflow_provider_infa.idmc.publish.start_publish`.
 
-        :param kind: ``JobKind.TASKFLOWS`` or ``JobKind.CAI``; no call takes both.
+        :param kind: ``JobKind.PUBLISH`` for taskflows or ``JobKind.PUBLISH_CAI`` for the rest; no call takes both.
         :param asset_paths: Paths of the assets, with their types, as IDMC writes them.
         """
         return start_publish(self.get_conn(), kind, asset_paths)

@@ -16,7 +16,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_infa.idmc.ceiling import AsyncCeiling
-from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError, IdmcSettingsError
+from airflow_provider_infa.idmc.errors import (
+    IdmcAnswerError,
+    IdmcAuthenticationError,
+    IdmcError,
+    IdmcSettingsError,
+)
 from airflow_provider_infa.idmc.policy import Failure, growing_delay, silence
 from airflow_provider_infa.idmc.session import Api, Session, Tries
 from airflow_provider_infa.idmc.transport import CHUNK, HEADERS, MAX_ANSWER, Trouble, parse_json
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 T = TypeVar("T")
+
+#: Bytes of a line of an answer's head: the same as in ``http.client``.
+LONGEST_LINE = 1 << 16
 
 
 class AsyncReader:
@@ -43,7 +51,7 @@ class AsyncReader:
         self._http: asyncio.Task[aiohttp.ClientSession] | None = None
         self._login: asyncio.Task[None] | None = None
         self._failed_logins = 0
-        # On the clock of the event loop: until then a failed login is not tried again ...
+        # On the clock of the event loop: until then no login is tried after one that failed or was of no use ...
         self._login_due = 0.0
         # ... and until then IDMC has asked not to be asked.
         self._silence = 0.0
@@ -67,6 +75,7 @@ class AsyncReader:
                     url, headers = tries.request(media_type)
                     answer = await self._exchange(url, headers)
                     tries.succeeded()
+                    self._failed_logins = 0
                     return answer
             except Trouble as trouble:
                 if asked := silence(trouble.wait):
@@ -74,7 +83,7 @@ class AsyncReader:
                     # begin it anew.
                     began = clock() if sent >= self._silence else sent
                     self._silence = max(self._silence, began + asked)
-                await asyncio.sleep(await self._in_thread(tries.failed, trouble))
+                await asyncio.sleep(await self._after(tries, trouble))
 
     def close(self) -> None:
         """Close all connections, and the session in the background, as a task that is cancelled may await nothing."""
@@ -86,6 +95,16 @@ class AsyncReader:
                 _begin(self._http.result().close())
         self._thread.submit(self._session.close)
         self._thread.shutdown(wait=False)
+
+    async def _after(self, tries: Tries, trouble: Trouble) -> float:
+        """What comes after a failure; see :meth:`airflow_provider_infa.idmc.session.Tries.failed`."""
+        try:
+            return await self._in_thread(tries.failed, trouble)
+        except IdmcAuthenticationError as error:
+            # Others may get through with the next login; but there must not be one for each wait that does not.
+            if asyncio.get_running_loop().time() >= self._login_due:
+                self._put_off_login(error)
+            raise
 
     async def _ready(self, tries: Tries) -> None:
         """Wait until the next try may be sent. In its slot, as much may happen while it queues for one."""
@@ -99,23 +118,26 @@ class AsyncReader:
 
     async def _log_in(self) -> None:
         """Log in, once for all; until the next login is due, the failure of the last one is everybody's."""
-        loop = asyncio.get_running_loop()
-        if self._login is None or (self._login.done() and loop.time() >= self._login_due):
-            self._login = loop.create_task(self._new_login())
+        loop, login = asyncio.get_running_loop(), self._login
+        if login is None or (login.done() and (loop.time() >= self._login_due or not login.exception())):
+            login = self._login = loop.create_task(self._new_login())
             # Its failure is looked at, also when all who wanted it have left: asyncio would log it as an error.
-            self._login.add_done_callback(lambda task: task.cancelled() or task.exception())
+            login.add_done_callback(lambda task: task.cancelled() or task.exception())
         # Whoever began it may be cancelled; the others still want it.
-        await asyncio.shield(self._login)
+        await asyncio.shield(login)
 
     async def _new_login(self) -> None:
+        await asyncio.sleep(self._login_due - asyncio.get_running_loop().time())
         try:
             await self._in_thread(self._session.login)
         except IdmcError as error:
-            self._failed_logins += 1
-            delay = max(growing_delay(self._failed_logins), silence(error.retry_after))
-            self._login_due = asyncio.get_running_loop().time() + delay
+            self._put_off_login(error)
             raise
-        self._failed_logins = 0
+
+    def _put_off_login(self, error: IdmcError) -> None:
+        self._failed_logins += 1
+        delay = max(growing_delay(self._failed_logins), silence(error.retry_after))
+        self._login_due = asyncio.get_running_loop().time() + delay
 
     async def _exchange(self, url: str, headers: dict[str, str]) -> Any:
         http = await self._client()
@@ -153,6 +175,9 @@ class AsyncReader:
             total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
         )
         return aiohttp.ClientSession(
+            # As much as workers read: session ids of up to 16,000 characters may come back in a header.
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
             connector=aiohttp.TCPConnector(limit=0, ssl=context),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=HEADERS,

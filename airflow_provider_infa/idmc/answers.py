@@ -77,9 +77,10 @@ class ErrorBody:
 
 def read_error(text: str) -> ErrorBody | None:
     """
-    Read an error body: v3 ``{"error": {code, message, requestId}}`` or v2 ``{"@type": "error", code, description}``.
+    Read an error body: v3 ``{"error": {code, message, requestId}}``, v2 ``{"@type": "error", code, description}``, or
+    that of publishing, ``{"errors": [{id, code, title, detail}]}``.
 
-    Both from Informatica's page "Error object".
+    The first two from Informatica's page "Error object", the last one recorded by iics-cli (2026).
 
     :return: None if the text is no such body.
     """
@@ -93,7 +94,10 @@ def error_in(data: Any) -> ErrorBody | None:
     """As :func:`read_error`, of JSON data."""
     if not isinstance(data, dict):
         return None
-    if isinstance(data.get("error"), dict):
+    several = data.get("errors")
+    if isinstance(several, list) and several and isinstance(several[0], dict):
+        data = several[0]
+    elif isinstance(data.get("error"), dict):
         data = data["error"]
     elif data.get("@type") != "error":
         return None
@@ -101,12 +105,12 @@ def error_in(data: Any) -> ErrorBody | None:
     def word(*names: str) -> str | None:
         return next((str(data[name]) for name in names if data.get(name)), None)
 
-    message = word("message", "description")
+    message = word("message", "description", "detail", "title")
     details = data.get("details")
     if isinstance(details, list):
         said = [str(d["message"]) for d in details if isinstance(d, dict) and d.get("message")]
         message = "; ".join(filter(None, [message, *said])) or None
-    return ErrorBody(word("code"), message, word("requestId"))
+    return ErrorBody(word("code"), message, word("requestId", "id"))
 
 
 def first_words(text: str, length: int = 160, redact: Callable[[str], str] = str) -> str:

@@ -7,7 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_infa.idmc.errors import IdmcError, IdmcInputError, IdmcPackageError, IdmcUnavailableError
+from airflow_provider_infa.idmc.errors import (
+    IdmcInputError,
+    IdmcNotFoundError,
+    IdmcPackageError,
+    IdmcPermissionError,
+    IdmcRequestError,
+)
 from airflow_provider_infa.idmc.lookup import lookup
 from airflow_provider_infa.idmc.models import Asset, Job, same_type
 from airflow_provider_infa.idmc.objects import list_objects
@@ -45,6 +51,7 @@ def describe(session: Session, plan: Mapping[str, Any], package: Package) -> dic
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "org": plan["target_org"],
         "plan_hash": plan["hash"],
+        "user": plan["user"],
         "package": {"sha256": package.sha256, "size": package.size},
         "objects": _with_state(session, rows),
         "created": created(plan),
@@ -94,32 +101,39 @@ def changed_since(
     linked: Collection[str] = (),
 ) -> list[str]:
     """
-    Objects of a backup that were changed after the import that is to be undone, as sentences.
+    Objects of a backup that were changed since the import that is to be undone, as sentences.
 
-    By the promoting user as well: that may have been a later promotion, which must not be undone along with this one.
-    What the steps after an import change themselves is left out: they link mapping tasks, and publish.
+    By others since it began: what it wrote itself it leaves behind as changed by the importing user (recorded from a
+    real org in infapy's objects after an import). By the promoting user after it ended: that may have been a later
+    promotion, which must not be undone along with this one. What the steps after an import change themselves is left
+    out: they link mapping tasks, and publish.
 
     :param session: Session with the org.
     :param backup: The backup.
     :param job: The import.
-    :param restored_at: When the backup was last restored, as IDMC writes it; that is no change.
-    :param user: Who imported.
+    :param restored_at: When the backup was last restored, as IDMC writes it: that is no change, and what came before
+        it was looked at then.
+    :param user: Who restores: the importing user, unless the connection names another one since.
     :param linked: Paths of the tasks that may have been linked to a schedule since.
     """
     refs = [{"path": row["path"], "type": row["type"]} for row in backup["objects"]]
     found: Iterable[Asset | None] = lookup(session, refs, ignore_missing=True)
-    ends = [moment for moment in map(_moment, (job.end_time, restored_at)) if moment]
-    started = _moment(job.start_time)
+    # Nothing tells when failed jobs end.
+    ended, restored = (moment and moment + TOLERANCE for moment in map(_moment, (job.end_time, restored_at)))
+    # Times of assets are whole seconds.
+    started = (moment := _moment(job.start_time)) and moment.replace(microsecond=0)
+    since_by_others = max((moment for moment in (started or ended, restored) if moment), default=None)
+    since_by_us = max((moment for moment in (ended, restored) if moment), default=None)
 
     def is_later(asset: Asset) -> bool:
-        changed, ours = _moment(asset.updated_by and asset.update_time), asset.updated_by == user
+        changed = _moment(asset.updated_by and asset.update_time)
         if changed is None:
             return False
-        if not ends:  # nothing tells when failed jobs end
-            return not ours and (started is None or changed > started)
+        if asset.updated_by not in (user, backup["user"]):
+            return since_by_others is None or changed >= since_by_others
         is_linked = same_type(asset.type, "MTT") and asset.path in linked
-        by_a_step = ours and (is_linked or is_publishable(asset.type))
-        return changed > max(ends) + TOLERANCE and not by_a_step
+        by_a_step = is_linked or is_publishable(asset.type)
+        return since_by_us is not None and changed > since_by_us and not by_a_step
 
     return [f"{a.type} {a.path}: {a.updated_by} changed it at {a.update_time}." for a in found if a and is_later(a)]
 
@@ -144,10 +158,7 @@ def _schedule_name(session: Session, row: Mapping[str, Any]) -> str | None:
         return None
     try:
         schedule = schedule_of(session, row["id"])
-    except IdmcError as error:
-        if error.may_pass:
-            # Also a gateway's page tells nothing of the schedule: the task's next try asks again.
-            raise IdmcUnavailableError(str(error), status=error.status) from None
+    except (IdmcNotFoundError, IdmcPermissionError, IdmcRequestError) as error:
         log.warning("The schedule of %s can't be read, so it counts as none: %s", row["path"], error)
         return None
     return schedule.name if schedule else None

@@ -14,8 +14,7 @@ class IdmcError(Exception):
 
     :param message: What failed, on what, and what to do next.
     :param status: HTTP status of the answer, if there was one.
-    :param code: IDMC's error code, for example ``MigrationSvc_040``; empty if IDMC gave none, None if the answer was
-        not IDMC's, but a gateway's, say.
+    :param code: IDMC's error code, for example ``MigrationSvc_040``, if it gave one.
     :param request_id: IDMC's ``requestId`` of the failed call.
     :param retry_after: Seconds that IDMC asked to wait.
     """
@@ -40,12 +39,8 @@ class IdmcError(Exception):
 
     @property
     def may_pass(self) -> bool:
-        """
-        Whether it is waited out where waiting costs nothing: what is transient, and what refused the call in IDMC's
-        stead, or sent it elsewhere, as gateways do for a moment. HTTP 408 is a gateway's word whatever comes with it.
-        """
-        is_refusal = 300 <= (self.status or 0) < 500
-        return self.transient or (is_refusal and (self.code is None or self.status == 408))
+        """Whether it is waited out where waiting costs nothing."""
+        return self.transient
 
 
 class IdmcSettingsError(IdmcError, ValueError):
@@ -62,11 +57,6 @@ class IdmcWrongOrgError(IdmcError):
 
 class IdmcAuthenticationError(IdmcError):
     """Login was refused. It is not tried again, because IDMC locks an account after ten wrong tries."""
-
-    @property
-    def may_pass(self) -> bool:
-        """Never, whatever words it was refused in."""
-        return False
 
 
 class IdmcPermissionError(IdmcError):
@@ -86,11 +76,18 @@ class IdmcConflictError(IdmcRequestError):
 
 
 class IdmcAnswerError(IdmcError):
-    """IDMC answered something that this version can't read: report it together with the message."""
+    """
+    IDMC answered something that this version can't read: report it together with the message.
+
+    Or something else answered in its stead: to a login, this may be since the Host of the connection is wrong.
+    """
+
+    #: What answers in its stead may go away. A worker fails at once all the same: this version may be what is wrong.
+    may_pass = True
 
 
 class IdmcUnavailableError(IdmcError):
-    """No answer, a gateway error or a maintenance page: IDMC may well answer later."""
+    """No answer, or a page of a gateway or of maintenance, whatever its status: IDMC may well answer later."""
 
     transient = True
 

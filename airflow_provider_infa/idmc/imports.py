@@ -17,8 +17,8 @@ from airflow_provider_infa.idmc.errors import (
     IdmcNotFoundError,
     IdmcOutcomeUnknownError,
     IdmcPackageError,
-    IdmcPermissionError,
     IdmcRequestError,
+    IdmcUnavailableError,
 )
 from airflow_provider_infa.idmc.jobs import get_job, get_log, job_path, start_timeout
 from airflow_provider_infa.idmc.models import Job, JobKind, JobState
@@ -65,6 +65,7 @@ def start_import(
     import_specification: Mapping[str, Any] | None = None,
     before: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Job, bool]:
     """
     Start an import job, unless it is started already. It never runs twice: the state is asked for first, and again
@@ -77,6 +78,7 @@ def start_import(
         IDMC's default rules.
     :param before: Called when the job is found not started, right before the start is sent; it may raise to prevent it.
     :param sleep: Waits so many seconds; tests pass their own.
+    :param clock: Seconds on a clock that never jumps; tests pass their own.
     :return: The job, and whether this call started it.
     :raises IdmcOutcomeUnknownError: If nobody knows whether it is started. Calling again is safe.
     """
@@ -102,7 +104,7 @@ def start_import(
                 raise
             lost = error
         log.warning("%s. Asking for the state of import job %s before anything is sent again.", lost, job_id)
-        if job := _settled(session, job_id, sleep):
+        if job := _settled(session, job_id, sleep, clock):
             return job, True
         if isinstance(lost, IdmcRequestError):
             break
@@ -133,24 +135,23 @@ def started_import(session: Session, job_id: str) -> Job | None:
 
     :param session: Session with the target org.
     :param job_id: Import job id.
-    :raises IdmcOutcomeUnknownError: If the refusal is not IDMC's: a gateway's page tells nothing of the job.
+    :raises IdmcOutcomeUnknownError: If there is no answer of IDMC's, or none that can be read.
     """
     try:
         job = get_import(session, job_id)
-    except (IdmcAnswerError, IdmcNotFoundError, IdmcPermissionError, IdmcRequestError) as error:
-        if error.may_pass:
-            told = f"Whether import job {job_id} is started could not be found out. {error}"
-            raise IdmcOutcomeUnknownError(told, status=error.status) from None
-        if isinstance(error, (IdmcAnswerError, IdmcPermissionError)):
-            raise
+    except (IdmcAnswerError, IdmcUnavailableError) as error:
+        told = f"Whether import job {job_id} is started could not be found out. {error}"
+        raise IdmcOutcomeUnknownError(told, status=error.status) from None
+    except (IdmcNotFoundError, IdmcRequestError) as error:
         log.info("IDMC does not tell the state of import job %s, so it is taken for not started: %s", job_id, error)
         return None
     return None if job.state is JobState.NOT_STARTED else job
 
 
-def _settled(session: Session, job_id: str, sleep: Callable[[float], None]) -> Job | None:
+def _settled(session: Session, job_id: str, sleep: Callable[[float], None], clock: Callable[[], float]) -> Job | None:
     """The job, if it is started once a start that may still be on its way has had the time to arrive."""
     unclear: IdmcOutcomeUnknownError | None = None
+    end = clock() + sum(SETTLE_DELAYS)
     for delay in SETTLE_DELAYS:
         sleep(delay)
         try:
@@ -159,6 +160,8 @@ def _settled(session: Session, job_id: str, sleep: Callable[[float], None]) -> J
             unclear = None
         except IdmcOutcomeUnknownError as error:
             unclear = error
+            if clock() > end:
+                break  # an outage, which the session has waited out for that long
     if unclear is not None:
         raise IdmcOutcomeUnknownError(f"A start was sent, and its answer was lost. {unclear}", status=unclear.status)
     return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_infa.idmc.answers import member, optional
-from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError
+from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError, IdmcSettingsError
 from airflow_provider_infa.idmc.settings import Settings, is_trusted_api_base
 from airflow_provider_infa.idmc.transport import Transport, Trouble, check, read_json
 
@@ -57,7 +57,8 @@ def send_login(transport: Transport, settings: Settings, on_session_id: Callable
     :param settings: Where and as whom.
     :param on_session_id: Called with the session id before anything else is done with it.
     :raises Trouble: If there is no good answer.
-    :raises IdmcAnswerError: If the answer is no login's, or names an API host that must not get the session.
+    :raises IdmcAnswerError: If the answer is no login's.
+    :raises IdmcSettingsError: If it names an API host that must not get the session.
     """
     body = json.dumps({"username": settings.username, "password": settings.password}).encode()
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -77,7 +78,7 @@ def send_login(transport: Transport, settings: Settings, on_session_id: Callable
     if not is_trusted_api_base(login.api_base, settings.login_url):
         send_logout(transport, settings, login.session_id)
         shown = login.api_base.replace(login.session_id, "***").replace(settings.password, "***")
-        raise IdmcAnswerError(
+        raise IdmcSettingsError(
             f"{settings.login_url} named {shown!r} as its API host. The session is not sent there: it must be https in "
             "the domain of the login host."
         )

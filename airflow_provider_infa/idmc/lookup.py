@@ -137,6 +137,6 @@ def says_missing(error: IdmcError) -> bool:
     """
     Whether a refusal may be IDMC's way to say that an object is missing.
 
-    Not if it comes from a gateway in between, or says that the request itself is wrong.
+    Not if it says that the request itself is wrong.
     """
-    return error.status in (400, 404) and error.code is not None and error.code != "V3API_007"
+    return error.status in (400, 404) and error.code != "V3API_007"

@@ -142,7 +142,9 @@ def _with_states(
                 p = replace(p, action=BLOCKED, reason=reason, argument=fix, overwrites=False)
             elif p.drift and block_on_drift:
                 fix = f"on_drift='show', or REUSE for {p.source.path!r} in conflict_resolutions."
-                p = replace(p, action=BLOCKED, reason=p.drift, argument=fix, overwrites=False)
+                reason = f"{p.drift} The import would overwrite it."
+                # IDMC would: whoever goes on in spite of a blocked plan needs it in the backup.
+                p = replace(p, action=BLOCKED, reason=reason, argument=fix)
         result.append(p)
     return result
 

@@ -54,13 +54,14 @@ def grouped(plan: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     """
     The objects, under headings that say what happens to them.
 
-    What replaces something is "Overwritten", also if it is mapped there.
+    What replaces something is "Overwritten", also if it is mapped there; but not if it is in the way.
 
     :param plan: The plan as JSON.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {heading: [] for heading in _HEADINGS.values()}
     for row in plan["objects"]:
-        groups[_HEADINGS[OVERWRITE if row["overwrites"] else row["action"]]].append(row)
+        action = OVERWRITE if row["overwrites"] and row["action"] != BLOCKED else row["action"]
+        groups[_HEADINGS[action]].append(row)
     return groups
 
 
@@ -97,8 +98,9 @@ def _line(row: Mapping[str, Any], sent: Mapping[str, str], *, reason: bool) -> s
     source, target = row["source"], row["target"]
     moved = f" → {target['path']}" if target["path"] != source["path"] else ""
     fields = f" ({sent[source['id']]})" if source["id"] in sent else ""
-    # Drift that blocks is the reason, too.
-    why = " ".join(dict.fromkeys(filter(None, (row["reason"] if reason else None, row["drift"]))))
+    told, drift = row["reason"] if reason else "", row["drift"] or ""
+    # Drift that blocks is part of the reason.
+    why = told if drift in told else f"{told} {drift}".strip()
     return f"{source['type']} {source['path']}{moved}{fields}{f': {why}' if why else ''}"
 
 

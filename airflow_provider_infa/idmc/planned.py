@@ -31,7 +31,7 @@ class PlannedObject:
     :param reason: Why, for people.
     :param specification: Its entry in IDMC's ``objectSpecification``, without the id.
     :param argument: For what the target lacks, the argument that maps it to something else.
-    :param overwrites: Whether the import replaces what stands in the target org.
+    :param overwrites: Whether the import replaces what stands in the target org; also of what drift blocks.
     :param drift: If somebody else than the promoting user changed last what would be overwritten: who and when.
     """
 

@@ -18,7 +18,7 @@ LOGIN_REFUSALS = ("UI_10000", "IDS_085", "IDS_086")
 FIRST_DELAY = 0.5
 #: ... and never grows beyond about this many.
 LONGEST_DELAY = 30.0
-#: HTTP 500 may be a passing fault or a bug in IDMC that no repetition mends: so many tries in all.
+#: HTTP 500 may be a passing fault or a bug in IDMC that no repetition mends: so many of them in all.
 SERVER_ERROR_TRIES = 3
 #: Seconds to wait before each look at a job whose start was not answered. A request that was cut off can
 #: still be on its way through the gateway, so one look that finds the job not started proves nothing.
@@ -93,7 +93,8 @@ def judge(status: int, text: str, *, readable: bool, code: str | None = None) ->
         return Failure.THROTTLED
     if status == 401:
         return Failure.UNAUTHORIZED
-    if status in (502, 503, 504):
+    # 408 is a gateway's as well: it waited in vain for the whole request, which may be sent again (RFC 9110).
+    if status in (408, 502, 503, 504):
         return Failure.UNAVAILABLE
     if status >= 500:
         return Failure.SERVER_ERROR
@@ -109,6 +110,7 @@ def next_step(
     tries: int,
     elapsed: float,
     retry_timeout: float,
+    server_errors: int = 0,
     retry_after: float | None = None,
     session_was_good: bool = True,
     rng: Callable[[], float] = random.random,
@@ -121,6 +123,7 @@ def next_step(
     :param tries: How often this call was sent so far, at least 1.
     :param elapsed: Seconds since the first failure of this call.
     :param retry_timeout: Seconds after the first failure at which the call is given up.
+    :param server_errors: How many of its tries met a server error.
     :param retry_after: Seconds that IDMC asked to wait, if it did.
     :param session_was_good: False when the session that was not accepted has never been accepted: then a
         further login would only produce another one.
@@ -135,7 +138,7 @@ def next_step(
     unclear = failure in (Failure.LOST, Failure.UNAVAILABLE, Failure.SERVER_ERROR)
     if kind is Kind.ONCE and unclear:
         return Decision(Step.ASK_STATE)
-    if failure is Failure.SERVER_ERROR and tries >= SERVER_ERROR_TRIES:
+    if server_errors >= SERVER_ERROR_TRIES:
         return Decision(Step.GIVE_UP)
     # An answer that asks to come back after no time at all must not make a hot loop.
     delay = retry_after if retry_after and retry_after > 0 else growing_delay(tries, rng)

@@ -77,4 +77,5 @@ def _change(row: Mapping[str, Any], asset: Asset | None, controlled: Asset | Non
 
 
 def _participle(row: Mapping[str, Any]) -> str:
-    return {"overwrite": "overwritten", "map": "used instead", "reuse": "reused"}.get(row["action"], "there")
+    words = {"map": "used instead", "reuse": "reused"}
+    return "overwritten" if row["overwrites"] else words.get(row["action"], "there")

@@ -19,6 +19,7 @@ def state_of(
     import_job_id: str | None,
     *,
     is_started: bool,
+    is_complete: bool,
     approval: Mapping[str, Any] | None,
     verified: Mapping[str, Any] | None,
     restored: Mapping[str, Any] | None,
@@ -27,10 +28,12 @@ def state_of(
     How a promotion ended, by what its steps returned.
 
     A step that did not run returned nothing; or, if the run is not its first, Airflow still has what it returned then.
-    So a verdict counts only if it is about this plan and this import.
+    So a verdict counts only if it is about this plan and this import; and a good one only if no step before it has
+    failed since.
     """
     this = (import_job_id, plan["hash"])
-    if import_job_id and verified and (verified.get("import_job_id"), verified.get("plan_hash")) == this:
+    verdict = (verified.get("import_job_id"), verified.get("plan_hash")) if verified else None
+    if import_job_id and verdict == this and is_complete:
         return PROMOTED
     if import_job_id and restored and (restored.get("undone"), restored.get("plan_hash")) == this:
         return ROLLED_BACK
@@ -49,8 +52,10 @@ def record_of(
     import_job_id: str | None,
     job: Job | None,
     published: Sequence[Mapping[str, Any]] | None,
+    linked: Sequence[Mapping[str, Any]] | None,
     verified: Mapping[str, Any] | None,
     restored: Mapping[str, Any] | None,
+    is_complete: bool = True,
     **more: Any,
 ) -> dict[str, Any]:
     """
@@ -62,8 +67,10 @@ def record_of(
     :param import_job_id: The import job, started or not.
     :param job: The same as IDMC tells it, with its objects; None if it does not.
     :param published: What publishing returned.
+    :param linked: What linking to schedules returned.
     :param verified: What verifying returned.
     :param restored: What the rollback returned.
+    :param is_complete: Whether all steps between the import and verifying returned something.
     :param more: Further members.
     """
     package = plan["package"]
@@ -72,7 +79,13 @@ def record_of(
         approval = None  # of an earlier plan of this run
     is_started = job is not None and job.state is not JobState.NOT_STARTED
     state = state_of(
-        plan, import_job_id, is_started=is_started, approval=approval, verified=verified, restored=restored
+        plan,
+        import_job_id,
+        is_started=is_started,
+        is_complete=is_complete and all(map(_is_published, published or ())),
+        approval=approval,
+        verified=verified,
+        restored=restored,
     )
     verified = verified if state == PROMOTED else None
     ids = {(row["path"], row["type"]): row["new_id"] for row in (verified or {}).get("objects", ())}
@@ -115,10 +128,17 @@ def record_of(
         },
         "objects": objects,
         "published": list(published or ()),
+        "linked": list(linked or ()),
         "rollback": restored if state == ROLLED_BACK else None,
         "recorded_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **more,
     }
+
+
+def _is_published(row: Any) -> bool:
+    """Whether a row of what publishing returned tells of a success; it returns those that failed as well."""
+    word = row.get("state") if isinstance(row, Mapping) else None
+    return JobState.of(str(word), ended=True) is JobState.SUCCESSFUL
 
 
 def short_form(record: Mapping[str, Any], record_uri: str | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from airflow_provider_infa.idmc import errors
 from airflow_provider_infa.idmc.ceiling import Ceiling
 from airflow_provider_infa.idmc.login import Login, send_login, send_logout
-from airflow_provider_infa.idmc.policy import Kind, Step, next_step
+from airflow_provider_infa.idmc.policy import Failure, Kind, Step, next_step
 from airflow_provider_infa.idmc.redaction import Redactor
 from airflow_provider_infa.idmc.regions import cai_base
 from airflow_provider_infa.idmc.settings import Settings
@@ -136,7 +136,9 @@ class Session:
                 raise type(refused)(
                     str(refused), status=refused.status, code=refused.code, request_id=refused.request_id
                 )
-            if self._login is None or self._login.given_up:
+            if self._login is not None and self._login.given_up:
+                self._log_out()
+            if self._login is None:
                 self._login = self._log_in()
             return self._login
 
@@ -149,9 +151,7 @@ class Session:
         """
         self._closed = True
         with self._lock:
-            login, self._login = self._login, None
-        if login is not None and send_logout(self.transport, self.settings, login.session_id):
-            log.info("Logged out of org %s.", login.org_name)
+            self._log_out()
         self.transport.close()
 
     def get_json(
@@ -315,6 +315,12 @@ class Session:
         log.info("Logged in to org %s as %s.", login.org_name, login.user)
         return login
 
+    def _log_out(self) -> None:
+        """Log out, if logged in. For who holds the lock."""
+        login, self._login = self._login, None
+        if login is not None and send_logout(self.transport, self.settings, login.session_id):
+            log.info("Logged out of org %s.", login.org_name)
+
     def _assert_open(self) -> None:
         if self._closed:
             raise errors.IdmcInputError("The session is closed; make another one.")
@@ -343,7 +349,7 @@ class Tries:
         self._api = api
         self._path = path
         self._used: Login | None = None
-        self._count = self._renewals = 0
+        self._count = self._server_errors = self._renewals = 0
         self._first_failure: float | None = None
 
     def login(self) -> None:
@@ -384,6 +390,7 @@ class Tries:
         """
         session = self._session
         self._count += 1
+        self._server_errors += trouble.failure is Failure.SERVER_ERROR
         now = session._clock()
         self._first_failure = now if self._first_failure is None else self._first_failure
         decision = next_step(
@@ -392,6 +399,7 @@ class Tries:
             tries=self._count,
             elapsed=now - self._first_failure,
             retry_timeout=session.settings.retry_timeout,
+            server_errors=self._server_errors,
             retry_after=trouble.wait,
             session_was_good=self._session_was_good(),
         )
@@ -415,9 +423,12 @@ class Tries:
         with session._lock:
             # Another thread may have renewed already; then its login serves this call as well.
             if used is not None and session._login is used:
-                session._useless_logins += not used.accepted
-                session._login = None
                 self._renewals += 1
+                if used.accepted:
+                    session._login = None  # it has expired
+                else:
+                    session._useless_logins += 1
+                    session._log_out()
 
     def _session_was_good(self) -> bool:
         session, used = self._session, self._used

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from airflow_provider_infa.idmc import errors
+from airflow_provider_infa.idmc.answers import ErrorBody
 from airflow_provider_infa.idmc.policy import LOGIN_REFUSALS, Failure, Kind, Step
 from airflow_provider_infa.idmc.transport import Trouble
 
@@ -27,17 +28,17 @@ def error_of(
         message += ". A new login did not help: may this user use the REST API in this org?"
     if tries > 1 and trouble.failure is not Failure.REFUSED:
         message += f" (given up after {tries} tries)"
-    error = trouble.error(redact)
-    return _class_of(trouble, kind, step, error.code if error else None)(
+    body = trouble.error(redact)
+    return _class_of(trouble, kind, step, body)(
         message,
         status=trouble.status,
-        code=(error.code or "") if error else None,
-        request_id=error.request_id if error else None,
+        code=body.code if body else None,
+        request_id=body.request_id if body else None,
         retry_after=trouble.wait,
     )
 
 
-def _class_of(trouble: Trouble, kind: Kind, step: Step, code: str | None) -> type[errors.IdmcError]:
+def _class_of(trouble: Trouble, kind: Kind, step: Step, body: ErrorBody | None) -> type[errors.IdmcError]:
     if step is Step.ASK_STATE:
         return errors.IdmcOutcomeUnknownError
     if trouble.final is not None:
@@ -45,12 +46,15 @@ def _class_of(trouble: Trouble, kind: Kind, step: Step, code: str | None) -> typ
     status = trouble.status or 0
     # A page with such a status is a gateway's and tells nothing of the password. Anything else does: when in doubt, the
     # password is not tried again, as that might lock the account.
-    login_refused = kind is Kind.LOGIN and ((status in (400, 403) and not trouble.is_page) or code in LOGIN_REFUSALS)
+    said_so = body is not None and body.code in LOGIN_REFUSALS
+    login_refused = kind is Kind.LOGIN and (said_so or (status in (400, 403) and not trouble.is_page))
     if trouble.failure is Failure.UNAUTHORIZED or login_refused:
         return errors.IdmcAuthenticationError
+    if trouble.failure is Failure.REFUSED and body is None:
+        # A gateway's word. Only a login goes to the Host of the connection, which may be wrong; the API host comes from
+        # the login's answer, so anything else that a gateway refuses it may let through later.
+        return errors.IdmcAnswerError if kind is Kind.LOGIN else errors.IdmcUnavailableError
     if trouble.failure is Failure.REFUSED:
-        if 300 <= status < 400:
-            return errors.IdmcAnswerError
         by_status = {403: errors.IdmcPermissionError, 404: errors.IdmcNotFoundError, 409: errors.IdmcConflictError}
         return by_status.get(status, errors.IdmcRequestError)
     return errors.IdmcThrottledError if trouble.failure is Failure.THROTTLED else errors.IdmcUnavailableError

@@ -199,18 +199,21 @@ def _check_projects(package: Package, projects: Mapping[str, str]) -> None:
 
 def _rules(package: Package, wishes: Mapping[str, str | Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The rule for each asset that has one, by its id, in the words of ``objectSpecification``."""
-    rules: dict[str, dict[str, Any]] = {
-        key: {"conflictResolution": rule} if isinstance(rule, str) else dict(rule) for key, rule in wishes.items()
-    }
+    rules = {key: _rule(key, wish) for key, wish in wishes.items()}
     for key, rule in rules.items():
         check_conflict_resolution(rule.get("conflictResolution"), f"conflict_resolutions[{key!r}]")
         for name in rule.keys() - set(RULE_FIELDS):
             if close := get_close_matches(name, RULE_FIELDS, n=1, cutoff=0.75):
                 raise IdmcInputError(f"conflict_resolutions[{key!r}] has the unknown field {name!r}: {close[0]!r}?")
-        if "additionalProviderFlags" in rule:
-            rule["additionalProviderFlags"] = provider_flags(rule["additionalProviderFlags"], key)
         if "sourceObjectId" in rule:
             raise IdmcInputError(f"conflict_resolutions[{key!r}] has a sourceObjectId; the key alone names the object.")
+        for name in RULE_FIELDS:
+            if name in rule and not rule[name]:
+                raise IdmcInputError(
+                    f"conflict_resolutions[{key!r}]: {name} is {rule[name]!r}. Give it a value, or leave it out."
+                )
+        if "additionalProviderFlags" in rule:
+            rule["additionalProviderFlags"] = provider_flags(rule["additionalProviderFlags"], key)
         hits = [o for o in package.objects if key in (o.id, o.path) or same_type(o.type, key)]
         if fixed := next((o for o in hits if not is_asset(o)), None):
             raise IdmcInputError(
@@ -227,6 +230,18 @@ def _rules(package: Package, wishes: Mapping[str, str | Mapping[str, Any]]) -> d
     return {id: rule for id, rule in chosen if rule}
 
 
+def _rule(key: str, wish: Any) -> dict[str, Any]:
+    """A rule in the words of ``objectSpecification``."""
+    if isinstance(wish, str):
+        return {"conflictResolution": wish}
+    if not isinstance(wish, Mapping):
+        raise IdmcInputError(
+            f"conflict_resolutions[{key!r}] must be OVERWRITE, REUSE or a mapping with fields of objectSpecification, "
+            f"not {wish!r}."
+        )
+    return dict(wish)
+
+
 def provider_flags(value: Any, key: str) -> list[dict[str, Any]]:
     """
     ``additionalProviderFlags`` as IDMC takes them. Keys that are not documented pass through.
@@ -236,7 +251,7 @@ def provider_flags(value: Any, key: str) -> list[dict[str, Any]]:
     :raises IdmcInputError: If it is neither, or a documented flag has a value that it can't have.
     """
     flags = [{"key": k, "value": v} for k, v in value.items()] if isinstance(value, Mapping) else value
-    if not isinstance(flags, list) or not all(isinstance(flag, Mapping) and "key" in flag for flag in flags):
+    if not isinstance(flags, list) or not all(isinstance(f, Mapping) and isinstance(f.get("key"), str) for f in flags):
         raise IdmcInputError(
             f"additionalProviderFlags of conflict_resolutions[{key!r}] must be a mapping, or a list of key and value."
         )

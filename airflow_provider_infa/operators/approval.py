@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
@@ -39,7 +40,8 @@ class InfaApprovePlanOperator(ApprovalOperator):
     :param subject: Headline of the form; by default it names the org and the number of objects.
     :param body: Text of the form in Markdown, to which the plan's hash is added; by default the plan. Further arguments
         are those of Airflow's own ``ApprovalOperator``, for example ``response_timeout``, ``assigned_users`` and
-        ``notifiers``.
+        ``notifiers``. When nobody has decided by the response timeout and ``defaults`` does not, the task fails for
+        good.
     :return: ``{approved, plan_hash, by, at}``, also when the task is skipped.
     :raises IdmcApprovalError: If the form of this run shows another plan.
     """
@@ -101,7 +103,13 @@ class InfaApprovePlanOperator(ApprovalOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the decision."""
         # Not ApprovalOperator's own: that skips every task right behind this one, also one that records the rejection.
-        answer = HITLOperator.execute_complete(self, context, event)
+        try:
+            answer = HITLOperator.execute_complete(self, context, event)
+        except HITLTimeoutError as error:
+            # A retry would ask, and remind everybody, for as long again.
+            raise AirflowFailException(
+                "Nobody decided before the response timeout. Nothing was imported. Clear this task to ask again."
+            ) from error
         ti = context["ti"]
         user = answer.get("responded_by_user") or {}
         at = answer.get("responded_at")

@@ -111,9 +111,10 @@ class InfaRestoreOperator(InfaJobOperator):
     promotion, stops the restore. Not seen is a later promotion, by the same user, of nothing but assets that can be
     published or tasks that were linked to a schedule, as that is what the steps after an import change themselves.
 
-    :param backup_uri: URI of the backup, as :class:`InfaBackupOperator` returned it; None if it had nothing to save.
+    :param backup_uri: URI of the backup, as :class:`InfaBackupOperator` returned it; None if it had nothing to save,
+        which ``plan`` has to confirm then.
     :param import_job_id: The import to undo.
-    :param plan: Its plan, to report what it created where there is no backup.
+    :param plan: Its plan, to report what it created where there is no backup, as nothing was overwritten.
     :param rollback: Whether this is the automatic rollback of a promotion. Then the task is skipped if the import was
         never started, or if ``verified`` says that it is well; and of one that is rolled back already it tells again.
     :param verified: What verifying the import returned.
@@ -180,6 +181,10 @@ class InfaRestoreOperator(InfaJobOperator):
         force = arguments.flag(self.force, "force")
         undone = self._end_of_import(hook)
         if not arguments.text(self.backup_uri):
+            plan = arguments.mapping(self.plan, "plan")
+            if not plan:
+                raise IdmcInputError("backup_uri is empty: name the backup, as the task that made it returned it.")
+            check_backup_of(check_plan(plan), None)
             self.log.info("Nothing was overwritten in org %s, so there is nothing to restore.", hook.org_name)
             return None
         backup = read_backup(str(self.backup_uri))
@@ -341,6 +346,29 @@ class InfaRestoreOperator(InfaJobOperator):
             "linked": list(linked),
             "published": [{"path": row["path"], "type": row["type"]} for row in published],
         }
+
+
+def check_backup_of(plan: Mapping[str, Any], uri: str | None) -> None:
+    """
+    Make sure that what a plan overwrites is saved.
+
+    :param plan: The plan.
+    :param uri: The backup, if there is one.
+    :raises IdmcInputError: If there is none, or if it was made for another plan.
+    """
+    paths = [row["target"]["path"] for row in plan["objects"] if row["overwrites"]]
+    if not paths:
+        return
+    if not uri:
+        raise IdmcInputError(
+            f"There is no backup of what the plan overwrites ({len(paths)} objects, the first is {paths[0]}): the task "
+            "that makes it did not run, or was marked as successful by hand."
+        )
+    made_for = read_backup(uri)["plan_hash"]
+    if made_for != plan["hash"]:
+        raise IdmcInputError(
+            f"The backup {uri} was made for plan {made_for}, this is plan {plan['hash']}. Clear from the plan on."
+        )
 
 
 def read_backup(uri: str) -> dict[str, Any]:

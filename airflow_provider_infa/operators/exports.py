@@ -16,7 +16,7 @@ from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.operators.jobs import RECOMMENDED_OBJECTS, InfaJobOperator
 from airflow_provider_infa.storage import publish, temporary_file
-from airflow_provider_infa.waiting import failing_for_good
+from airflow_provider_infa.waiting import Stoppable, failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -98,7 +98,7 @@ class InfaExportOperator(InfaJobOperator):
         )
 
 
-class InfaDownloadPackageOperator(BaseOperator):
+class InfaDownloadPackageOperator(Stoppable, BaseOperator):
     """
     Fetch the package of a finished export, verify it, and store it.
 

@@ -17,17 +17,18 @@ from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.idmc.package import read_package
 from airflow_provider_infa.idmc.plan import plan_import
 from airflow_provider_infa.idmc.plan_text import grouped, in_full, markdown
-from airflow_provider_infa.idmc.planned import Plan
+from airflow_provider_infa.idmc.planned import Plan, check_plan
 from airflow_provider_infa.idmc.wishes import Wishes
+from airflow_provider_infa.operators.backup import check_backup_of
 from airflow_provider_infa.operators.jobs import RECOMMENDED_OBJECTS, InfaJobOperator
 from airflow_provider_infa.storage import local_package
-from airflow_provider_infa.waiting import failing_for_good
+from airflow_provider_infa.waiting import Stoppable, failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class InfaPlanImportOperator(BaseOperator):
+class InfaPlanImportOperator(Stoppable, BaseOperator):
     """
     Tell what an import would do to the target org, and make the specification that does exactly that.
 
@@ -154,6 +155,9 @@ class InfaPlanImportOperator(BaseOperator):
         release = arguments.release(self.manifest)
         login = hook.get_conn().login()
         target = release.target(login.org_name, login.org_id)
+        include_objects = arguments.structure(self.include_objects, "include_objects")
+        if include_objects is not None and not include_objects:
+            raise IdmcInputError("include_objects is an empty list; without the argument everything is imported.")
         return Wishes(
             default_conflict_resolution=(
                 arguments.text(self.default_conflict_resolution) or release.default_conflict_resolution
@@ -186,7 +190,7 @@ class InfaPlanImportOperator(BaseOperator):
             self.log.info("::endgroup::")
 
 
-class InfaUploadPackageOperator(BaseOperator):
+class InfaUploadPackageOperator(Stoppable, BaseOperator):
     """
     Verify a package and upload it to the target org, where it becomes an import job that waits to be started.
 
@@ -200,7 +204,7 @@ class InfaUploadPackageOperator(BaseOperator):
         ``plan.output["package_sha256"]``.
     :param relax_checksum: Accept a package that was changed after the export, and have IDMC accept it.
     :param infa_conn_id: Airflow connection of the target org.
-    :return: Import job id.
+    :return: Import job id. XCom ``package_sha256`` tells which package it holds.
     """
 
     template_fields: Sequence[str] = (
@@ -248,6 +252,7 @@ class InfaUploadPackageOperator(BaseOperator):
                 hook.org_name,
                 job_id,
             )
+        context["ti"].xcom_push(key="package_sha256", value=package.sha256)
         return job_id
 
 
@@ -263,6 +268,10 @@ class InfaStartImportOperator(InfaJobOperator):
     :param plan: The plan to carry out: ``plan.output``. Right before the start it is made sure that the target org
         still is what the plan assumed; if not, nothing is started and the differences are shown.
     :param approval: What was decided about the plan: ``approve.output``. Necessary if the connection is protected.
+    :param package_sha256: Start nothing unless this is the package of the plan: ``upload.output["package_sha256"]``.
+        After a task was cleared alone, what was uploaded may belong to another plan.
+    :param backup_uri: Start nothing unless what the plan overwrites is in this backup, and that was made for this plan:
+        ``backup.output``.
     :param import_specification: IDMC's ``importSpecification``, instead of a plan. Without either, everything in the
         package is imported by IDMC's default rules.
     :param wait_for_completion: Wait until the job has ended, and fail if it failed.
@@ -282,6 +291,8 @@ class InfaStartImportOperator(InfaJobOperator):
         "import_specification",
         "plan",
         "approval",
+        "package_sha256",
+        "backup_uri",
         "fail_on_failure",
         *InfaJobOperator.template_fields,
     )
@@ -294,6 +305,8 @@ class InfaStartImportOperator(InfaJobOperator):
         import_specification: Mapping[str, Any] | str | None = None,
         plan: Mapping[str, Any] | str | None = None,
         approval: Mapping[str, Any] | str | None = None,
+        package_sha256: str | None = None,
+        backup_uri: str | None = None,
         wait_for_completion: bool | str = False,
         fail_on_failure: bool | str = True,
         **kwargs: Any,
@@ -303,7 +316,12 @@ class InfaStartImportOperator(InfaJobOperator):
         self.import_specification = import_specification
         self.plan = plan
         self.approval = approval
-        self._approval_is_asked_for = approval is not None
+        self.package_sha256 = package_sha256
+        self.backup_uri = backup_uri
+        # These must not turn out to be nothing: the import would be started unchecked.
+        self._given = arguments.given(
+            plan=plan, approval=approval, package_sha256=package_sha256, backup_uri=backup_uri
+        )
         self.fail_on_failure = fail_on_failure
 
     def start(self, context: Context, hook: InfaHook, name: str) -> str:
@@ -311,13 +329,15 @@ class InfaStartImportOperator(InfaJobOperator):
         plan = arguments.mapping(self.plan, "plan")
         arguments.flag(self.fail_on_failure, "fail_on_failure")
         approval = arguments.mapping(self.approval, "approval")
-        if self._approval_is_asked_for and not approval:
-            raise IdmcApprovalError(
-                "The approval is empty: the task that asks for it did not run, or was marked as successful by hand. "
-                "Nothing was imported."
-            )
+        for what, value, error in (("plan", plan, IdmcInputError), ("approval", approval, IdmcApprovalError)):
+            if what in self._given and not value:
+                raise error(
+                    f"The {what} is empty: the task that makes it did not run, or was marked as successful by hand. "
+                    "Nothing was imported."
+                )
         if plan and specification:
             raise IdmcInputError("plan and import_specification exclude each other: the plan holds its own.")
+        self._check_parts(plan)
         shown = plan.get("import_specification") if plan else specification
         self.log.info("importSpecification: %s", json.dumps(shown, ensure_ascii=False))
         if plan:
@@ -333,6 +353,23 @@ class InfaStartImportOperator(InfaJobOperator):
         )
         self.log.info("Import job %s in org %s is %s.", job.id, hook.org_name, job.word)
         return job.id
+
+    def _check_parts(self, plan: dict[str, Any]) -> None:
+        """What was uploaded and what was saved must be those of the plan."""
+        parts = self._given & {"package_sha256", "backup_uri"}
+        if not parts:
+            return
+        if not plan:
+            raise IdmcInputError(f"{' and '.join(sorted(parts))} can only be compared with a plan: give plan as well.")
+        plan = check_plan(plan)
+        uploaded = (arguments.text(self.package_sha256) or "").lower()
+        if "package_sha256" in parts and uploaded != plan["package"]["sha256"]:
+            raise IdmcPackageError(
+                f"Import job {self.import_job_id} holds another package than the planned one: its SHA-256 is "
+                f"{uploaded or 'not known'}, not {plan['package']['sha256']}. Clear from the plan on."
+            )
+        if "backup_uri" in parts:
+            check_backup_of(plan, arguments.text(self.backup_uri))
 
     def finish(self, context: Context, hook: InfaHook, job_id: str) -> Any:
         if not arguments.flag(self.fail_on_failure, "fail_on_failure"):

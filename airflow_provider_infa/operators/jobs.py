@@ -13,11 +13,11 @@ from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.waiting import (
+    Stoppable,
     conclude,
     deadline_after,
     failing_for_good,
     job_of_event,
-    say_not_cancelled,
     wait_for_job,
 )
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RECOMMENDED_OBJECTS = 1000
 
 
-class InfaJobOperator(BaseOperator):
+class InfaJobOperator(Stoppable, BaseOperator):
     """
     Start a job, and wait for it if asked to.
 
@@ -76,7 +76,6 @@ class InfaJobOperator(BaseOperator):
         self.timeout = timeout
         self.fail_on_warning = fail_on_warning
         self.deferrable = deferrable
-        self._job_id: str | None = None
 
     def start(self, context: Context, hook: InfaHook, name: str) -> str | None:
         """
@@ -96,19 +95,19 @@ class InfaJobOperator(BaseOperator):
             poll_interval = arguments.seconds(self.poll_interval, "poll_interval")
             timeout = arguments.seconds(self.timeout, "timeout")
             arguments.flag(self.fail_on_warning, "fail_on_warning")
-            self._job_id = self.start(context, hook, arguments.text(self.name) or _name(context))
-            if self._job_id is None or not waits:
-                return self._job_id
+            job_id = self.start(context, hook, arguments.text(self.name) or _name(context))
+            if job_id is None or not waits:
+                return job_id
             wait_for_job(
                 self,
                 hook,
                 self.kind,
-                self._job_id,
+                job_id,
                 poll_interval=poll_interval,
                 deadline=deadline_after(timeout, self.execution_timeout),
                 deferrable=self.deferrable,
             )
-            return self.finish(context, hook, self._job_id)
+            return self.finish(context, hook, job_id)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after the deferral."""
@@ -128,10 +127,6 @@ class InfaJobOperator(BaseOperator):
         summary = conclude(context, hook, self.kind, job_id, fail_on_warning=warning)
         context["ti"].xcom_push(key="result", value=summary)
         return job_id
-
-    def on_kill(self) -> None:
-        """Cancels nothing: IDMC has no call for it."""
-        say_not_cancelled(self.kind, self._job_id)
 
     def _failing(self) -> AbstractContextManager[None]:
         return failing_for_good(job_is_retried=self.retry_starts_another)

@@ -15,7 +15,7 @@ from airflow_provider_infa.idmc.errors import IdmcInputError
 from airflow_provider_infa.idmc.models import Asset
 from airflow_provider_infa.idmc.release import Release, find_objects
 from airflow_provider_infa.storage import write_rows
-from airflow_provider_infa.waiting import failing_for_good
+from airflow_provider_infa.waiting import Stoppable, failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 10_000
 
 
-class InfaListObjectsOperator(BaseOperator):
+class InfaListObjectsOperator(Stoppable, BaseOperator):
     """
     List the assets of an org.
 
@@ -32,7 +32,8 @@ class InfaListObjectsOperator(BaseOperator):
     of the connection may not read are left out by IDMC without a word.
 
     :param types: One type code or several, for example ``["MTT", "TASKFLOW"]``.
-    :param location: Project or folder; what lies directly in it is listed.
+    :param location: Project or folder; what lies directly in it is listed, folders included, whose export brings all
+        that is in them. Name ``types`` to leave those out.
     :param tag: Tag.
     :param updated_after: Changed at this moment or later: a datetime or ISO text with time zone, for example
         ``{{ data_interval_start }}``.
@@ -151,7 +152,7 @@ class InfaListObjectsOperator(BaseOperator):
         return [word for word in types if arguments.text(word)]
 
 
-class InfaLookupObjectsOperator(BaseOperator):
+class InfaLookupObjectsOperator(Stoppable, BaseOperator):
     """
     Find objects by id, or by path and type.
 

@@ -17,6 +17,7 @@ from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.publish import batches, is_publishable, object_of
 from airflow_provider_infa.restored import refuse_if_restored
 from airflow_provider_infa.waiting import (
+    Stoppable,
     deadline_after,
     failing_for_good,
     job_of_event,
@@ -123,7 +124,7 @@ def _results(hook: InfaHook, kind: JobKind, job_id: str, paths: Sequence[str]) -
     ]
 
 
-class InfaPublishOperator(BaseOperator):
+class InfaPublishOperator(Stoppable, BaseOperator):
     """
     Publish taskflows and Application Integration assets: service connectors, connections, processes, guides.
 

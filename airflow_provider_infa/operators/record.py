@@ -15,7 +15,7 @@ from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.record import PROMOTED, record_of, short_form
 from airflow_provider_infa.storage import exists, join, read_text, write_text
-from airflow_provider_infa.waiting import failing_for_good
+from airflow_provider_infa.waiting import Stoppable, failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -26,7 +26,7 @@ T = TypeVar("T")
 ALIAS = "infa_promotions"
 
 
-class InfaRecordPromotionOperator(BaseOperator):
+class InfaRecordPromotionOperator(Stoppable, BaseOperator):
     """
     Write down how a promotion ended: one JSON document with the approver, plan hash, orgs, package, jobs, times, and
     what became of each object. Beside it goes the log of the import job.
@@ -38,6 +38,10 @@ class InfaRecordPromotionOperator(BaseOperator):
     Most arguments are what the steps of that name returned, or None if they did not run. Without a plan there was no
     promotion, and the task is skipped.
 
+    Verifying comes last, and Airflow keeps what it returned when a step before it is cleared and fails. So a promotion
+    went well only if ``published`` names no failure, and if neither that nor ``linked``, where it is given, came to
+    nothing.
+
     :param plan: The plan.
     :param approval: What was decided about it.
     :param backup_uri: Where its backup is.
@@ -46,6 +50,7 @@ class InfaRecordPromotionOperator(BaseOperator):
         that was another plan, in an earlier try of the run, then import, backup and publication are not recorded as
         this plan's. Without it, or if no import was started, they are taken to be.
     :param published: What publishing returned.
+    :param linked: What linking to schedules returned.
     :param verified: What verifying returned.
     :param restored: What the rollback returned.
     :param audit_uri: Where to store records: any path that Airflow's object storage takes. The record lies in a folder
@@ -64,11 +69,14 @@ class InfaRecordPromotionOperator(BaseOperator):
         "import_job_id",
         "plan_hash",
         "published",
+        "linked",
         "verified",
         "restored",
         "audit_uri",
     )
-    template_fields_renderers = dict.fromkeys(("plan", "approval", "published", "verified", "restored"), "json")
+    template_fields_renderers = dict.fromkeys(
+        ("plan", "approval", "published", "linked", "verified", "restored"), "json"
+    )
 
     def __init__(
         self,
@@ -79,6 +87,7 @@ class InfaRecordPromotionOperator(BaseOperator):
         import_job_id: str | None = None,
         plan_hash: str | None = None,
         published: Any = None,
+        linked: Any = None,
         verified: Any = None,
         restored: Mapping[str, Any] | str | None = None,
         audit_uri: str | None = None,
@@ -93,6 +102,9 @@ class InfaRecordPromotionOperator(BaseOperator):
         self.import_job_id = import_job_id
         self.plan_hash = plan_hash
         self.published = published
+        self.linked = linked
+        # What a DAG gives comes from a step that belongs to the promotion.
+        self._steps = arguments.given(published=published, linked=linked)
         self.verified = verified
         self.restored = restored
         self.audit_uri = audit_uri
@@ -108,20 +120,27 @@ class InfaRecordPromotionOperator(BaseOperator):
             job = self._told(lambda: hook.get_import(job_id, expand=True)) if job_id else None
             log_text = self._told(lambda: hook.get_import_log(job.id)) if job and job.state.is_end else None
             place = self._place(context, plan)
+            returned = {name: arguments.structure(getattr(self, name), name) for name in ("published", "linked")}
+            verified = arguments.mapping(self.verified, "verified") or None
+            lacking = [name for name in sorted(self._steps) if returned[name] is None]
+            if verified and lacking:
+                self.log.warning("What verifying returned does not count: %s came to nothing.", " and ".join(lacking))
             record = record_of(
                 plan,
                 approval=arguments.mapping(self.approval, "approval") or None,
                 backup_uri=arguments.text(self.backup_uri) if is_of_plan else None,
                 import_job_id=job_id,
                 job=job,
-                published=arguments.structure(self.published, "published") if is_of_plan else None,
-                verified=arguments.mapping(self.verified, "verified") or None,
+                published=returned["published"] if is_of_plan else None,
+                linked=returned["linked"] if is_of_plan else None,
+                is_complete=not lacking,
+                verified=verified,
                 restored=arguments.mapping(self.restored, "restored") or None,
                 dag_id=context["dag"].dag_id,
                 run_id=context["run_id"],
                 log_uris={
                     "airflow": str(context["ti"].log_url),
-                    "idmc": write_text(log_text, join(place, "import.log")) if place and log_text else None,
+                    "idmc": write_text(log_text, join(place, f"import-{job_id}.log")) if place and log_text else None,
                 },
             )
             uri = _write(record, place) if place else None

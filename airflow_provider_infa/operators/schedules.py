@@ -12,13 +12,13 @@ from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.restored import refuse_if_restored
-from airflow_provider_infa.waiting import failing_for_good
+from airflow_provider_infa.waiting import Stoppable, failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class InfaLinkScheduleOperator(BaseOperator):
+class InfaLinkScheduleOperator(Stoppable, BaseOperator):
     """
     Have mapping tasks run by schedules of their org; an import leaves them unscheduled.
 

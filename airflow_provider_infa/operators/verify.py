@@ -12,13 +12,13 @@ from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.verify import verify_import
 from airflow_provider_infa.restored import refuse_if_restored
-from airflow_provider_infa.waiting import failing_for_good
+from airflow_provider_infa.waiting import Stoppable, failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class InfaVerifyImportOperator(BaseOperator):
+class InfaVerifyImportOperator(Stoppable, BaseOperator):
     """
     Make sure that the target org holds what the plan said, and find the new ids, which IDMC's own answer leaves out.
 

@@ -16,13 +16,13 @@ from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcTimeoutError
 from airflow_provider_infa.idmc.models import JobKind
-from airflow_provider_infa.waiting import conclude, deadline_after, defer, failing_for_good, job_of_event
+from airflow_provider_infa.waiting import Stoppable, conclude, deadline_after, defer, failing_for_good, job_of_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class InfaJobSensor(BaseSensorOperator):
+class InfaJobSensor(Stoppable, BaseSensorOperator):
     """
     Wait for a job to end; fails if the job failed, also with ``soft_fail``, which covers only the timeout.
 
@@ -76,12 +76,14 @@ class InfaJobSensor(BaseSensorOperator):
             # Read before anything is sent: a slip in an argument must not show only when the job has ended.
             arguments.seconds(self.poke_interval, "poke_interval")
             arguments.flag(self.fail_on_warning, "fail_on_warning")
+            self.awaited = self.kind, self._job_id
             job = hook.get_job(self.kind, self._job_id)
             if not job.state.is_end:
                 if job.word != self._word:
                     self.log.info("%s job %s is %s.", self.kind.value.capitalize(), job.id, job.shown)
                     self._word = job.word
                 return False
+            self.awaited = None
             return PokeReturnValue(is_done=True, xcom_value=self._conclude(context, hook, job.id))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:

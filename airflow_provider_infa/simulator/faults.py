@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,13 @@ class Fault:
             return False
         self.struck += 1
         return True
+
+    def failing(self, paths: Iterable[str]) -> dict[str, str]:
+        """Return the messages of the objects that shall fail, by path.
+
+        :param paths: all objects that there are; they all fail if the fault names none.
+        """
+        return dict.fromkeys(self.parameters["paths"] or paths, str(self.parameters["message"]))
 
     def view(self) -> dict[str, Any]:
         """Return the fault as the control endpoint shows it."""

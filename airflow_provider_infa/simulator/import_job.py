@@ -253,8 +253,7 @@ async def run(
         return
     failing: dict[str, str] = {}
     if "fail_objects" in fate:
-        parameters = fate["fail_objects"].parameters
-        failing = {path: str(parameters["message"]) for path in parameters["paths"]}
+        failing = fate["fail_objects"].failing(packaged.path for packaged in package.objects.values())
     outcomes = Importer(org, package, specification, job.user, moment).run(failing)
     failed = sum(outcome.state == jobs.FAILED for outcome in outcomes)
     job.rows = [outcome.row() for outcome in sorted(outcomes, key=lambda o: o.source.guid)]

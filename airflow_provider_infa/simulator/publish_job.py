@@ -166,8 +166,7 @@ async def run(org: Org, job: Job, moment: datetime, fate: Mapping[str, Fault]) -
         return
     failing: dict[str, str] = {}
     if "fail_publish" in fate:
-        parameters = fate["fail_publish"].parameters
-        failing = {path: str(parameters["message"]) for path in parameters["paths"]}
+        failing = fate["fail_publish"].failing(asset.path for asset in org.assets)
     job.rows = Publisher(org, job.kind, job.user, moment, failing).run(job.paths)
     job.state = _state(org, job.kind, [row["itemState"] for row in job.rows])
 

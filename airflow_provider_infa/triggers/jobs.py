@@ -35,6 +35,8 @@ LOOKS_BEFORE = 5
 SUSPICIOUS = 2
 #: Seconds for which a connection that was fetched serves further waits.
 SHARED_FOR = 10.0
+#: Seconds for which a wait that begins tries to fetch its connection.
+FETCHED_FOR = 60.0
 #: Seconds for fetching a connection in the way that can hang.
 CONNECTION_TIMEOUT = 30.0
 
@@ -116,14 +118,16 @@ class InfaJobTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         poll_interval = seconds(self.poll_interval, "poll_interval")
-        settings = await current_settings(self.infa_conn_id)
+        settings = await self._first_settings()
         while True:
             poller = Poller.join(settings)
             try:
                 result = await self._poll(poller, settings, poll_interval)
             except IdmcError:
+                result = settings
                 # The connection may have been changed since: the password, or even the org.
-                result = await current_settings(self.infa_conn_id, 0.0)
+                with suppress(Exception):
+                    result = await current_settings(self.infa_conn_id, 0.0)
                 if result == settings:
                     raise
             finally:
@@ -131,6 +135,25 @@ class InfaJobTrigger(BaseTrigger):
             if not isinstance(result, Settings):
                 return result
             settings = result
+
+    async def _first_settings(self) -> Settings:
+        """What the connection says, asked for again for a while, as what Airflow has it from may be away."""
+        end = min(time.time() + FETCHED_FOR, self.deadline)
+        tries = 0
+        while True:
+            try:
+                return await current_settings(self.infa_conn_id)
+            except (AirflowNotFoundException, IdmcError):
+                raise  # there is none, or it can't be used
+            except Exception as error:
+                tries += 1
+                delay = growing_delay(tries)
+                if time.time() + delay > end:
+                    raise
+                # Only the kind of it: nobody knows what a secrets backend writes into its errors.
+                what = "Connection %r could not be fetched (%s), trying again in %.1f s."
+                self.log.warning(what, self.infa_conn_id, type(error).__name__, delay)
+            await asyncio.sleep(delay)
 
     async def _poll(self, poller: Poller, settings: Settings, poll_interval: float) -> dict[str, Any] | Settings:
         """The event; or what the connection says now, if that may be why IDMC does not answer."""
@@ -245,5 +268,6 @@ async def _fetch(conn_id: str) -> Settings:
         # request, and so on for good.
         await asyncio.wait([fetch], timeout=CONNECTION_TIMEOUT)
         if not fetch.done():
-            raise TimeoutError(f"Connection {conn_id!r} was not told within {CONNECTION_TIMEOUT:.0f} s.") from None
+            told = f"Connection {conn_id!r} was not told within {CONNECTION_TIMEOUT:.0f} s."
+            raise AirflowNotFoundException(told) from None
         return settings_of(fetch.result())

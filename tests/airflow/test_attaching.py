@@ -8,6 +8,7 @@ import re
 from importlib.metadata import version
 
 import pytest
+from aiohttp import web
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_infa import waiting
@@ -18,6 +19,7 @@ from airflow_provider_infa.operators import publish as publish_module
 from airflow_provider_infa.operators.backup import InfaBackupOperator
 from airflow_provider_infa.operators.exports import InfaExportOperator
 from airflow_provider_infa.operators.publish import InfaPublishOperator
+from airflow_provider_infa.simulator import gate
 
 AIRFLOW = tuple(map(int, version("apache-airflow").split(".")[:2]))
 #: Whether this Airflow keeps state of a task over its tries.
@@ -216,6 +218,16 @@ def test_a_page_of_a_gateway_tells_nothing_of_the_job(sim, promotion, run, store
     with pytest.raises(IdmcUnavailableError, match=f"HTTP {status}"):
         run(task)
     assert run(task) == job_id
+    assert len(starts(promotion)) == 1
+
+
+def test_an_answer_that_tells_of_no_job_starts_none(sim, promotion, run, store, monkeypatch):
+    task = export(objects=promotion.ids())
+    run(task)
+    monkeypatch.setattr(gate, "_instead", lambda fault: web.json_response({"status": "maintenance"}))
+    sim.add_fault("dev", {"kind": "maintenance", "method": "GET", "path": "/export/", "times": 1})
+    with pytest.raises(AirflowFailException):
+        run(task)
     assert len(starts(promotion)) == 1
 
 

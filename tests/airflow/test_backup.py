@@ -67,6 +67,12 @@ def backup(promotion, run, plan, store):
 
 
 @pytest.fixture
+def keeping(org, promotion, package):
+    """A plan that overwrites nothing, so that it has no backup."""
+    return promotion.plan(package, default_conflict_resolution="REUSE")
+
+
+@pytest.fixture
 def full(monkeypatch):
     """Let the object store have no room from then on."""
 
@@ -377,7 +383,11 @@ def test_what_is_removed_by_hand_is_not_reported(promotion, run, org, backup, jo
 
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("how", ["by hand", "rollback", "no backup"])
-def test_what_goes_on_after_a_rollback_is_named(promotion, run, plan, backup, job_id, how, deferrable, logged):
+def test_what_goes_on_after_a_rollback_is_named(
+    promotion, run, package, keeping, plan, backup, how, deferrable, logged
+):
+    plan = keeping if how == "no backup" else plan
+    job_id = promotion.carry_out(package, plan)
     task, taskflow = ("Sales/Staging/mt load customers", "MTT"), ("Sales/tf_sales_daily", "TASKFLOW")
     # The steps after the import had got that far when something failed.
     run(lambda: InfaPublishOperator(task_id="p", infa_conn_id="infa_test", plan=plan, deferrable=False))
@@ -593,7 +603,8 @@ def test_what_was_never_started_is_not_rolled_back(promotion, run, package, plan
     assert [job["state"] for job in imports(promotion)] == ["NOT_STARTED"]
 
 
-def test_without_a_backup_what_was_created_is_reported(promotion, run, package, plan):
+def test_without_a_backup_what_was_created_is_reported(promotion, run, package, keeping):
+    plan = keeping
     job_id = promotion.carry_out(package, plan)
     before = promotion.sim.state("test")
     report = run(restore(None, import_job_id=job_id, plan=plan, rollback=True))
@@ -604,6 +615,23 @@ def test_without_a_backup_what_was_created_is_reported(promotion, run, package, 
     }  # fmt: skip
     assert promotion.sim.state("test") == before
     assert len(imports(promotion)) == 1
+
+
+@pytest.mark.parametrize("nothing", [None, "None", ""])
+def test_a_backup_that_was_not_made_is_no_rollback(promotion, run, package, plan, nothing):
+    """The task that makes it was marked as successful by hand, say."""
+    job_id = promotion.carry_out(package, plan)
+    with pytest.raises(AirflowFailException, match=r"no backup of what the plan overwrites \(2 objects") as error:
+        run(restore(nothing, import_job_id=job_id, plan=plan, rollback=True))
+    assert isinstance(error.value.__cause__, IdmcInputError)
+    assert len(imports(promotion)) == 1
+
+
+@pytest.mark.parametrize("arguments", [{}, {"plan": ""}])
+def test_a_restore_by_hand_of_nothing_in_particular(promotion, run, arguments):
+    with pytest.raises(AirflowFailException, match="backup_uri is empty: name the backup"):
+        run(restore("", **arguments))
+    assert imports(promotion) == []
 
 
 def test_a_running_import_is_waited_for(promotion, run, org, package, plan, backup, logged):

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_infa.get_provider_info import get_provider_info
 from airflow_provider_infa.hooks import infa as hook_module
@@ -24,6 +25,8 @@ from airflow_provider_infa.idmc.settings import Settings
 TYPE = get_provider_info()["connection-types"][0]
 FIELDS = TYPE["conn-fields"]
 LOGIN = {"login": "ada", "password": "not a real one: /?#&%"}
+#: Airflow 2 can't show that a box is cleared which is ticked by default.
+DRAWN = [name for name in FIELDS if AIRFLOW_V_3_0_PLUS or name != "verify_tls"]
 EXTRA = {"region": "USW5", "verify_tls": True, "connect_timeout": 5, "read_timeout": 60, "retry_timeout": 0}
 
 
@@ -289,7 +292,7 @@ def form_library(monkeypatch):
 
 def test_the_form_of_the_methods_is_that_of_the_metadata(form_library):
     widgets = InfaHook.get_connection_form_widgets()
-    assert list(widgets) == list(FIELDS)
+    assert list(widgets) == DRAWN
     for name, widget in widgets.items():
         label = widget.kwargs.get("label") or widget.args[0]
         description = widget.kwargs.get("description")
@@ -302,6 +305,34 @@ def test_the_form_of_the_methods_is_that_of_the_metadata(form_library):
         assert kind in ("StringField", "IntegerField", "PasswordField", "BooleanField")
         assert (kind == "BooleanField") == ("boolean" in FIELDS[name]["schema"]["type"])
         assert widget.kwargs.get("default") == FIELDS[name]["schema"].get("default")
+
+
+@pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="this form is Airflow 2's")
+@pytest.mark.parametrize("value", [True, False, "false", None])
+@pytest.mark.parametrize("field", ["verify_tls", "protected"])
+def test_editing_a_connection_keeps_its_switches(field, value):
+    from airflow.www.views import ConnectionModelView
+    from werkzeug.datastructures import MultiDict
+    from wtforms import Form, StringField, TextAreaField
+
+    widgets = {f"extra__infa__{name}": widget for name, widget in InfaHook.get_connection_form_widgets().items()}
+    names = ("conn_id", "conn_type", "login", "password")
+    standard = {name: StringField() for name in names} | {"extra": TextAreaField()}
+    form_class = type("ConnectionForm", (Form,), {**standard, **widgets})
+    fields = [(key, key.removeprefix("extra__infa__"), False) for key in widgets]
+    view = SimpleNamespace(_iter_extra_field_names_and_sensitivity=lambda: fields)
+    stored = {"region": "USW5"} | ({} if value is None else {field: value})
+    connection = {"conn_id": "infa_c", "conn_type": "infa", **LOGIN, "host": None, "port": None, "schema": None}
+
+    form = form_class(obj=SimpleNamespace(**connection, extra=json.dumps(stored)))
+    ConnectionModelView.prefill_form(view, form, 1)
+    # A browser sends the boxes that are ticked, and all texts.
+    sent = {name: "y" if shown is True else shown or "" for name, shown in form.data.items() if shown is not False}
+    form = form_class(formdata=MultiDict(sent))
+    ConnectionModelView.process_form(view, form, False)
+
+    before = settings_of(SimpleNamespace(**connection, extra=json.dumps(stored)))
+    assert settings_of(SimpleNamespace(**connection, extra=form.extra.data)) == before
 
 
 def test_the_behaviour_of_the_methods_is_that_of_the_metadata():
@@ -354,6 +385,6 @@ def test_airflow_shows_the_form():
     if not any(meta["fields"] for name, meta in shown.items() if name != "infa"):
         pytest.skip("this Airflow draws forms only with the FAB provider, which is not installed")
     assert shown["infa"]["name"] == "Informatica IDMC"
-    assert set(shown["infa"]["fields"]) == set(FIELDS)
+    assert set(shown["infa"]["fields"]) == set(DRAWN)
     assert shown["infa"]["host"] == TYPE["ui-field-behaviour"]["relabeling"]["host"]
     assert len(shown["infa"]["hidden"]) == len(TYPE["ui-field-behaviour"]["hidden-fields"])

@@ -185,16 +185,6 @@ def test_a_refused_start_fails_for_good(sim, promotion, run):
     assert error.value.__cause__.request_id in str(error.value)
 
 
-def test_killing_the_task_says_what_goes_on(sim, promotion, run, logged):
-    sim.add_fault("dev", {"kind": "never_end"})
-    task = export(objects=promotion.ids(), wait_for_completion=False)()
-    job_id = task.execute(run.context)
-    task.on_kill()
-    assert re.search(rf"warning.*no call to cancel.*{job_id}", logged())
-    assert promotion.job(job_id, "dev")["state"] == "IN_PROGRESS"
-    export(objects=[])().on_kill()
-
-
 # --- download ---------------------------------------------------------------------------------------------------------
 
 

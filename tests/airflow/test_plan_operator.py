@@ -10,7 +10,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStor
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcNotFoundError, IdmcPlanBlockedError, IdmcWrongOrgError
 from airflow_provider_infa.idmc.plan_text import markdown
-from airflow_provider_infa.operators.imports import InfaPlanImportOperator
+from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
+from airflow_provider_infa.operators.imports import InfaPlanImportOperator, InfaStartImportOperator
 
 MANIFEST = """\
 version: 1
@@ -158,6 +159,32 @@ def test_what_others_changed_blocks_on_demand(drifted, promotion, run, uri):
         assert part in str(error.value)
     # The way out that it names.
     assert run(plan(**arguments, conflict_resolutions={"Sales/m_orders": "REUSE"}))["counts"]["blocked"] == 0
+
+
+def test_what_drift_blocks_is_saved_and_checked_by_those_who_go_on(drifted, promotion, run, uri, package, tmp_path):
+    """The import overwrites it, as the specification says."""
+    arguments = {"package_uri": uri, **promotion.names, "on_drift": "block", "on_blocked": "warn"}
+    made = run(plan(**arguments))
+    assert made["counts"]["blocked"] == 1
+    (row,) = [row for row in made["objects"] if row["action"] == "blocked"]
+    assert (row["target"]["path"], row["overwrites"]) == ("Sales/m_orders", True)
+    waiting = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False, "plan": made}
+    before = promotion.asset("Sales/m_orders", "DTEMPLATE")["definition"]
+    backup = run(lambda: InfaBackupOperator(task_id="b", backup_uri=f"file://{tmp_path}/backup", **waiting))
+    job_id = promotion.upload(package)
+    promotion.sim.edit_asset(
+        "test", "Sales/m_orders", "DTEMPLATE", updated_by="carla", update_time="2026-03-01T09:00:00Z"
+    )
+    start = {"import_job_id": job_id, "wait_for_completion": True, **waiting}
+    with pytest.raises(AirflowFailException, match="Sales/m_orders: carla changed it at 2026-03-01T09:00:00Z"):
+        run(lambda: InfaStartImportOperator(task_id="s", **start))
+    promotion.sim.edit_asset(
+        "test", "Sales/m_orders", "DTEMPLATE", updated_by="carla", update_time=row["target"]["update_time"]
+    )
+    run(lambda: InfaStartImportOperator(task_id="s", **start))
+    assert promotion.asset("Sales/m_orders", "DTEMPLATE")["definition"] != before
+    run(lambda: InfaRestoreOperator(task_id="r", backup_uri=backup, import_job_id=job_id, force=True, **waiting))
+    assert promotion.asset("Sales/m_orders", "DTEMPLATE")["definition"] == before
 
 
 def test_without_drift_there_is_nothing_to_block(promotion, run, uri):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
+from datetime import timedelta
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -112,7 +114,7 @@ def test_the_end_runs_whatever_happened_and_is_waited_for_by_nobody():
         # How the run ends is for the promotion to say, not for its aftermath.
         assert not task.on_failure_fail_dagrun
     assert {"backup", "upload", "verify"} <= before(dag, "restore")
-    assert {"backup", "publish", "upload", "verify", "restore"} <= before(dag, "record")
+    assert {"backup", "publish", "link_schedules", "upload", "verify", "restore"} <= before(dag, "record")
     assert {task.task_id for task in dag.task_group.get_leaves()} == {"p.verify"}
     assert {task.trigger_rule for task in dag.tasks if not task.is_teardown} == {"all_success"}
 
@@ -166,6 +168,9 @@ def test_everything_arrives_where_it_belongs():
     # The next task tells how the import went; this one holds the pool.
     start = task["start_import"]
     assert (start.wait_for_completion, start.fail_on_failure) == (True, False)
+    # After one of these was cleared alone, nothing is started.
+    assert (start.plan, start.backup_uri) == (plan.output, task["backup"].output)
+    assert start.package_sha256 == task["upload"].output["package_sha256"]
     assert task["restore"].rollback is True
 
 
@@ -303,6 +308,17 @@ def test_contradictions_are_refused_when_the_dag_is_parsed(how):
         promote("p", **{**ORGS, **arguments})
     # Nothing is left half made.
     assert dag.tasks == []
+
+
+@pytest.mark.parametrize("rollback", [None, "on_failure"])
+@pytest.mark.parametrize("timeout", [None, timedelta(hours=1)])
+def test_airflow_ends_a_run_that_takes_too_long_without_a_rollback(timeout, rollback):
+    with DAG("d", schedule=None, dagrun_timeout=timeout), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        promote("p", **ORGS, objects=OBJECTS, backup_uri="s3://b", rollback=rollback)
+    told = [str(each.message) for each in caught if "dagrun_timeout" in str(each.message)]
+    said = "DAG 'd': after dagrun_timeout, Airflow runs neither the rollback nor the record."
+    assert told == ([f"{said} Use promote(timeout=...) instead."] if timeout and rollback else [])
 
 
 # --- mapped -----------------------------------------------------------------------------------------------------------

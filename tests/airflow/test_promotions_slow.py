@@ -534,7 +534,8 @@ def test_chained_from_dev_through_test_to_prod(here, several):
     assert asset(here, "last", "Sales/mt_orders")["definition"] == asset(here, "dev", "Sales/mt_orders")["definition"]
     # The first had something to save, the last was empty.
     files = sorted(path.name for path in here.store.glob("*/chain/*/*/*"))
-    assert files == ["backup.json", *["import.log"] * 2, "package.zip", *["record.json"] * 2]
+    logs = sorted(f"import-{job['id']}.log" for org in ("first", "last") for job in of(here, org, "import"))
+    assert files == ["backup.json", *logs, "package.zip", *["record.json"] * 2]
     assert_closed(here, "dev", "first", "last")
 
 

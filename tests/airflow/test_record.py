@@ -90,10 +90,12 @@ def read(uri):
 def test_what_a_record_holds(promotion, run, plan, job_id, verified, store, tmp_path):
     approval = approval_of(plan["hash"], "ada", at="2026-03-02T09:20:00+00:00")
     published = [{"path": "Sales/tf_sales_daily", "type": "TASKFLOW", "state": "SUCCESS", "message": None}]
-    given = {"import_job_id": job_id, "verified": verified, "published": published, "approval": approval}
+    linked = [{"path": "Sales/mt_orders", "schedule": "nightly", "linked": True}]
+    steps = {"verified": verified, "published": published, "linked": linked}
+    given = {"import_job_id": job_id, "approval": approval, **steps}
     short = run(record(plan, audit_uri=store + "/", backup_uri="s3://b/x", **given))
     folder = tmp_path / "audit" / "promote" / "manual__2026-03-02T09-15-00-00-00" / plan["hash"][:12]
-    assert {path.name for path in folder.iterdir()} == {"record.json", "import.log"}
+    assert {path.name for path in folder.iterdir()} == {"record.json", f"import-{job_id}.log"}
     assert short["record_uri"] == f"file://{folder}/record.json"
     told = read(short["record_uri"])
     assert (told["version"], told["state"], told["plan_hash"]) == (1, "promoted", plan["hash"])
@@ -101,15 +103,15 @@ def test_what_a_record_holds(promotion, run, plan, job_id, verified, store, tmp_
     assert told["target_org"] == plan["target_org"]
     assert told["package_sha256"] == plan["package"]["sha256"]
     assert (told["user"], told["approval"], told["backup_uri"]) == ("deployer", approval, "s3://b/x")
-    assert (told["published"], told["rollback"]) == (published, None)
+    assert (told["published"], told["linked"], told["rollback"]) == (published, linked, None)
     assert (told["dag_id"], told["run_id"]) == ("promote", run.context["run_id"])
     job = told["import_job"]
     assert (job["id"], job["state"]) == (job_id, "SUCCESSFUL")
     times = [datetime.fromisoformat(job[name]) for name in ("start_time", "end_time")]
     assert times == sorted(times)
     assert abs((datetime.fromisoformat(told["recorded_at"]) - times[1]).total_seconds()) < 60
-    assert told["log_uris"] == {"airflow": run.context["ti"].log_url, "idmc": f"file://{folder}/import.log"}
-    assert "OIE_006" in (folder / "import.log").read_text()
+    assert told["log_uris"] == {"airflow": run.context["ti"].log_url, "idmc": f"file://{folder}/import-{job_id}.log"}
+    assert "OIE_006" in (folder / f"import-{job_id}.log").read_text()
 
     rows = {row["path"]: row for row in told["objects"]}
     assert len(rows) == 11
@@ -145,6 +147,7 @@ def test_everything_may_be_text(run, plan, job_id, verified, store, write):
         "approval": write(approval_of(plan["hash"], AUTOMATIC)),
         "verified": write(verified),
         "published": write([]),
+        "linked": write([]),
         "restored": "None",
         "backup_uri": "None",
     }
@@ -190,7 +193,8 @@ def rejected_again(promotion, plan, package):
     another = promotion.plan(package, include_objects=["Sales/m_orders"])
     assert another["hash"] != plan["hash"]
     published = [{"path": "Sales/tf_sales_daily", "type": "TASKFLOW", "state": "SUCCESS", "message": None}]
-    left = {"published": published, "backup_uri": "s3://b/x"}
+    linked = [{"path": "Sales/mt_orders", "schedule": "nightly", "linked": True}]
+    left = {"published": published, "linked": linked, "backup_uri": "s3://b/x"}
     return another, left | {"approval": approval_of(another["hash"], "ada", approved=False)}
 
 
@@ -201,7 +205,8 @@ def test_a_rejection_after_an_import_of_another_plan(promotion, run, package, pl
     short = run(record(another, audit_uri=store, plan_hash=plan["hash"], **given))
     assert (short["state"], short["import_job_id"]) == ("rejected", None)
     told = read(short["record_uri"])
-    assert (told["import_job"], told["published"], told["backup_uri"], told["rollback"]) == (None, [], None, None)
+    assert (told["import_job"], told["published"], told["linked"]) == (None, [], [])
+    assert (told["backup_uri"], told["rollback"]) == (None, None)
     assert {(row["done"], row["state"], row["new_id"]) for row in told["objects"]} == {(None, None, None)}
     assert told["log_uris"]["idmc"] is None
     assert told["approval"]["approved"] is False
@@ -216,7 +221,7 @@ def test_a_rejection_of_what_was_imported_does_not_undo_it(promotion, run, packa
     short = run(record(another, audit_uri=store, plan_hash=plan_hash, import_job_id=job_id, **left))
     assert (short["state"], short["import_job_id"]) == ("failed", job_id)
     told = read(short["record_uri"])
-    assert (told["published"], told["backup_uri"]) == (left["published"], "s3://b/x")
+    assert (told["published"], told["linked"], told["backup_uri"]) == (left["published"], left["linked"], "s3://b/x")
     assert "overwritten" in {row["done"] for row in told["objects"]}
 
 
@@ -253,7 +258,8 @@ def test_a_failed_promotion(promotion, run, package, plan, store, tmp_path, roll
     (row,) = [row for row in told["objects"] if row["path"] == "Sales/mt_orders"]
     assert (row["state"], row["done"], row["message"]) == ("FAILED", None, "Full disk.")
     # Record and backup of one promotion lie side by side.
-    names = {"backup.json", "package.zip", "record.json", "import.log"} | ({"restored.json"} if rollback else set())
+    names = {"backup.json", "package.zip", "record.json", f"import-{job_id}.log"}
+    names |= {"restored.json"} if rollback else set()
     assert {path.name for path in (tmp_path / "audit").rglob("*.*") if path.is_file()} == names
     assert short["record_uri"].rpartition("/")[0] == backup
     # Nothing was promoted, so nothing is to be scheduled by it.
@@ -270,6 +276,22 @@ def test_the_record_of_an_earlier_import_of_the_same_plan_is_kept(
     assert second["record_uri"] == first["record_uri"]
     assert read(first["record_uri"])["state"] != "promoted"
     assert read(first["record_uri"].replace("record.json", f"record-{job_id}.json")) == told
+
+
+def test_the_log_of_an_earlier_import_of_the_same_plan_is_kept(promotion, run, package, plan, store):
+    logs = {}
+    for fails in (True, False):
+        if fails:
+            promotion.sim.add_fault("test", {"kind": "fail_job", "method": "POST", "path": "/import/(?!package)"})
+        job_id = promotion.carry_out(package, plan)
+        promotion.sim.clear_faults()
+        told = read(run(record(plan, audit_uri=store, import_job_id=job_id))["record_uri"])
+        assert told["import_job"]["id"] == job_id
+        uri = told["log_uris"]["idmc"]
+        logs[uri] = ObjectStoragePath(uri).read_text()
+    # Each record goes on pointing at the log of its own import.
+    assert [text.rpartition("Status: ")[2].strip() for text in logs.values()] == ["FAILED", "SUCCESSFUL"]
+    assert {uri: ObjectStoragePath(uri).read_text() for uri in logs} == logs
 
 
 def test_a_rollback_that_had_nothing_to_restore(run, plan, job_id, store):
@@ -339,6 +361,47 @@ def test_a_publication_that_failed_is_on_record(promotion, run, plan, job_id, st
     (row,) = read(short["record_uri"])["published"]
     assert (row["path"], row["type"], row["message"]) == ("Sales/tf_sales_daily", "TASKFLOW", "No agent runs.")
     assert row["state"] != "SUCCESS"
+
+
+def test_a_publication_that_fails_after_a_good_run_is_no_promotion(promotion, run, plan, job_id, verified, store):
+    """As when publishing is cleared: what verifying returned before it still stands, for this plan and this import."""
+    fault = {"kind": "fail_publish", "paths": ["Sales/tf_sales_daily"], "message": "No agent runs."}
+    promotion.sim.add_fault("test", fault)
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
+    with pytest.raises(IdmcJobFailedError):
+        run(lambda: InfaPublishOperator(task_id="p", plan=plan, **arguments))
+    left = run.xcom["return_value"]
+    short = run(record(plan, audit_uri=store, import_job_id=job_id, verified=verified, published=left))
+    assert short["state"] == "failed"
+    told = read(short["record_uri"])
+    assert {row["new_id"] for row in told["objects"]} == {None}
+    assert events(run) == {}
+    promotion.sim.clear_faults()
+    left = run(lambda: InfaPublishOperator(task_id="p", plan=plan, **arguments))
+    short = run(record(plan, audit_uri=store, import_job_id=job_id, verified=verified, published=left))
+    assert short["state"] == "promoted"
+    assert events(run) == {"infa://ACME_TEST/Sales": short}
+
+
+@pytest.mark.parametrize("nothing", [None, "None"])
+@pytest.mark.parametrize("step", ["published", "linked"])
+def test_a_step_that_came_to_nothing_after_a_good_run_is_no_promotion(
+    run, plan, job_id, verified, store, logged, step, nothing
+):
+    """As when it is cleared and fails before it can return anything: its output is given, and there is none."""
+    given = {"audit_uri": store, "import_job_id": job_id, "verified": verified}
+
+    def rendered():
+        task = record(plan, **given, **{step: "{{ the output of the step }}"})()
+        setattr(task, step, nothing)
+        return task
+
+    assert run(rendered)["state"] == "failed"
+    assert events(run) == {}
+    assert f"What verifying returned does not count: {step} came to nothing." in logged()
+    # Nothing at all is returned where there is nothing to do, and None given where there is no such step.
+    assert run(record(plan, **given, **{step: []}))["state"] == "promoted"
+    assert run(record(plan, **given, **{step: None}))["state"] == "promoted"
 
 
 # --- asset events -----------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def sensor(job_id: str, mode: str = "poke", **arguments):
 def wait(run, monkeypatch):
     """Run a sensor to its end, through all reschedules."""
     first: list[datetime] = []
-    module = importlib.import_module(InfaImportSensor.__mro__[2].__module__)
+    module = importlib.import_module(InfaImportSensor.__mro__[3].__module__)
     if hasattr(module, "_orig_start_date"):  # Airflow 2 asks its database
         monkeypatch.setattr(module, "_orig_start_date", lambda *args, **kwargs: first[0] if first else None)
 

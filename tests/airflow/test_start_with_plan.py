@@ -13,9 +13,11 @@ from airflow_provider_infa.idmc.errors import (
     IdmcInputError,
     IdmcJobFailedError,
     IdmcOutcomeUnknownError,
+    IdmcPackageError,
     IdmcPlanOutdatedError,
     IdmcWrongOrgError,
 )
+from airflow_provider_infa.operators.backup import InfaBackupOperator
 from airflow_provider_infa.operators.imports import InfaStartImportOperator
 from airflow_provider_infa.sensors.imports import InfaImportSensor
 
@@ -71,6 +73,61 @@ def test_it_tells_the_plan_also_if_nobody_knows_whether_it_was_started(promotion
     with pytest.raises(IdmcOutcomeUnknownError):
         run(start(import_job_id=job_id, plan=plan))
     assert run.xcom == {"plan_hash": plan["hash"]}
+
+
+@pytest.mark.parametrize("nothing", ["", "None", "{}", {}])
+def test_an_empty_plan_is_none(promotion, run, job_id, nothing):
+    """Without a plan, all that the package holds would be imported, whatever the org has become."""
+    refused(promotion, run, job_id, IdmcInputError, "The plan is empty: .* Nothing was imported", plan=nothing)
+
+
+# --- what was uploaded and saved --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(run, tmp_path):
+    """Make the backup of a plan."""
+    arguments = {"infa_conn_id": "infa_test", "backup_uri": f"file://{tmp_path}/store", "deferrable": False}
+    return lambda plan: run(lambda: InfaBackupOperator(task_id="backup", plan=plan, poll_interval=0.05, **arguments))
+
+
+def test_what_belongs_together_is_started(promotion, run, plan, job_id, saved):
+    sha256 = plan["package"]["sha256"].upper()
+    run(start(import_job_id=job_id, plan=plan, package_sha256=sha256, backup_uri=saved(plan)))
+    assert promotion.job(job_id)["start_requests"] == 1
+
+
+@pytest.mark.parametrize("other", ["0" * 64, "", "None"])
+def test_an_upload_of_another_plan(promotion, run, plan, job_id, other):
+    """After export and plan were cleared alone, the job still holds the package of before."""
+    told = "holds another package than the planned one.*Clear from the plan on"
+    refused(promotion, run, job_id, IdmcPackageError, told, plan=plan, package_sha256=other)
+
+
+def test_a_backup_of_another_plan(promotion, run, package, plan, job_id, saved):
+    """After somebody's edit was planned anew alone, a rollback to the backup of before would lose that edit."""
+    backup_uri = saved(plan)
+    promotion.sim.edit_asset("test", *MAPPING, updated_by="carla", definition={"revision": "9"})
+    again = promotion.plan(package)
+    told = f"made for plan {plan['hash']}, this is plan {again['hash']}"
+    refused(promotion, run, job_id, IdmcInputError, told, plan=again, backup_uri=backup_uri)
+
+
+@pytest.mark.parametrize("nothing", ["", "None"])
+def test_a_backup_that_was_not_made(promotion, run, plan, job_id, nothing):
+    refused(promotion, run, job_id, IdmcInputError, "no backup of what the plan over", plan=plan, backup_uri=nothing)
+
+
+def test_nothing_to_overwrite_needs_no_backup(promotion, run, package, job_id, saved):
+    plan = promotion.plan(package, default_conflict_resolution="REUSE")
+    assert saved(plan) is None
+    run(start(import_job_id=job_id, plan=plan, backup_uri="None"))
+    assert promotion.job(job_id)["start_requests"] == 1
+
+
+def test_parts_without_a_plan(promotion, run, job_id):
+    told = "backup_uri and package_sha256 can only be compared with a plan"
+    refused(promotion, run, job_id, IdmcInputError, told, package_sha256="0" * 64, backup_uri="file:///b")
 
 
 @pytest.mark.parametrize("write", [json.dumps, str], ids=["json", "python"])

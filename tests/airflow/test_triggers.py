@@ -10,9 +10,11 @@ import threading
 import time
 
 import pytest
+from aiohttp import web
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_infa.idmc import policy
+from airflow_provider_infa.simulator import gate
 from airflow_provider_infa.triggers import jobs, poller
 from airflow_provider_infa.triggers.jobs import InfaJobTrigger
 
@@ -295,6 +297,20 @@ async def test_what_a_gateway_refuses_is_waited_out(promotion, ready_import, fau
     assert promotion.sim.faults("test")[0]["struck"] == 4
 
 
+@pytest.mark.parametrize("answer", [
+    {"text": "[]"}, {"text": '{"status": "maintenance"}'}, {"status": 204}, {}, {"text": "<html>down</html>"},
+], ids=str)  # fmt: skip
+async def test_what_tells_of_no_job_is_waited_out(promotion, ready_import, monkeypatch, answer):
+    def instead(fault):
+        return web.Response(**{"content_type": "application/json", **answer})
+
+    job_id = ready_import()
+    monkeypatch.setattr(gate, "_instead", instead)
+    promotion.sim.add_fault("test", {"kind": "maintenance", "method": "GET", "path": "/import/", "times": 4})
+    assert (await event_of(trigger(job_id)))["status"] == "ended"
+    assert promotion.sim.faults("test")[0]["struck"] == 4
+
+
 async def test_what_idmc_refuses_is_not(promotion, ready_import):
     job_id = ready_import()
     promotion.sim.add_fault("test", {"kind": "deny", "method": "GET", "path": "/import/", "times": 1})
@@ -303,10 +319,18 @@ async def test_what_idmc_refuses_is_not(promotion, ready_import):
     assert "HTTP 403" in event["message"]
 
 
-async def test_a_gateway_before_the_login_is_waited_out(promotion, endless):
+@pytest.mark.parametrize("kind", ["publish", "publish-cai"])
+async def test_nor_is_a_publish_job_that_the_org_does_not_have(sim, kind):
+    event = await event_of(trigger("690465325825028096", kind=kind))
+    assert event["status"] == "refused"
+    assert "HTTP 404: V3API_004: The publish job 690465325825028096 was not found" in event["message"]
+
+
+@pytest.mark.parametrize("status", [302, 403, 404])
+async def test_a_gateway_before_the_login_is_waited_out(promotion, endless, status):
     waiting = asyncio.ensure_future(event_of(trigger(endless)))
     await underway(promotion.sim, 2)
-    promotion.sim.add_fault("test", {"kind": "maintenance", "status": 403, "path": "/login$", "times": 3})
+    promotion.sim.add_fault("test", {"kind": "maintenance", "status": status, "path": "/login$", "times": 3})
     promotion.sim.expire_sessions("test")
     await underway(promotion.sim, 2)
     assert promotion.sim.faults("test")[0]["struck"] == 3
@@ -699,6 +723,58 @@ async def test_a_connection_that_takes_too_long_is_not_cancelled(monkeypatch):
     with pytest.raises(AirflowNotFoundException):
         await fetch
     assert ended == ["infa_slow"]
+
+
+@pytest.fixture
+def failing_fetches(monkeypatch):
+    """Have fetches of connections fail, told by their number from 0 on; the result counts them."""
+    fetch, fetched = jobs._fetch, []
+
+    def fail(numbers, error):
+        async def failing(conn_id):
+            fetched.append(conn_id)
+            if len(fetched) - 1 in numbers:
+                raise error
+            return await fetch(conn_id)
+
+        monkeypatch.setattr(jobs, "_fetch", failing)
+        jobs._fetches.clear()
+        return fetched
+
+    yield fail
+    jobs._fetches.clear()
+
+
+async def test_a_connection_that_can_not_be_fetched_at_first(ready_import, failing_fetches, logged):
+    fetched = failing_fetches(range(3), OSError("sealed with a-word-of-the-vault"))
+    assert (await event_of(trigger(ready_import())))["status"] == "ended"
+    assert len(fetched) == 4
+    assert "'infa_test' could not be fetched (OSError)" in logged()
+    assert "a-word-of-the-vault" not in logged()
+
+
+@pytest.mark.parametrize(("seconds", "fetched_for"), [(30, 0.5), (0.5, 60), (-1, 60)])
+async def test_a_connection_that_can_not_be_fetched_at_all(sim, failing_fetches, monkeypatch, seconds, fetched_for):
+    monkeypatch.setattr(jobs, "FETCHED_FOR", fetched_for)
+    fetched = failing_fetches(range(10**6), OSError("Vault is sealed"))
+    began = time.monotonic()
+    event = await event_of(trigger("abc", seconds=seconds))
+    assert (event["status"], event["message"]) == ("error", "OSError: Vault is sealed")
+    assert time.monotonic() - began < 2
+    assert len(fetched) == 1 if seconds < 0 else 3 < len(fetched) < 20
+
+
+async def test_a_connection_that_does_not_exist_is_fetched_once(sim, failing_fetches):
+    fetched = failing_fetches(range(10**6), AirflowNotFoundException("The conn_id `infa_test` isn't defined"))
+    assert (await event_of(trigger("abc")))["status"] == "error"
+    assert len(fetched) == 1
+
+
+async def test_what_idmc_refused_is_told_though_the_connection_can_not_be_fetched_then(sim, failing_fetches):
+    fetched = failing_fetches([1], OSError("Vault is sealed"))
+    event = await event_of(trigger("0123456789abcdefABCDEF"))
+    assert (event["status"], len(fetched)) == ("refused", 2)
+    assert "HTTP 404" in event["message"]
 
 
 @pytest.mark.parametrize("slow", [True, False])

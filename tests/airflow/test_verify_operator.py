@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError, IdmcVerificationError
+from airflow_provider_infa.idmc.errors import (
+    IdmcInputError,
+    IdmcJobFailedError,
+    IdmcUnavailableError,
+    IdmcVerificationError,
+)
 from airflow_provider_infa.operators.backup import InfaBackupOperator, InfaRestoreOperator
+from airflow_provider_infa.operators.publish import InfaPublishOperator
+from airflow_provider_infa.operators.schedules import InfaLinkScheduleOperator
 from airflow_provider_infa.operators.verify import InfaVerifyImportOperator
 
 MAPPING, TASK = ("Sales/m_orders", "DTEMPLATE"), ("Sales/mt_orders", "MTT")
@@ -153,6 +160,73 @@ def test_a_restore_by_hand_that_did_not_complete(promotion, run, package, plan, 
         # It changed nothing, so the plan holds, and the import that follows is not undone.
         job_id = promotion.carry_out(package, plan)
         assert run(verify(plan, job_id, backup_uri=backup))["import_job_id"] == job_id
+
+
+@pytest.fixture
+def refused(promotion, run, package, plan, tmp_path):
+    """An import whose rollback IDMC has refused to start, and its backup."""
+    arguments = {"infa_conn_id": "infa_test", "plan": plan, "poll_interval": 0.05, "deferrable": False}
+    backup = run(lambda: InfaBackupOperator(task_id="b", backup_uri=f"file://{tmp_path}/backup", **arguments))
+    job_id = promotion.carry_out(package, plan)
+    promotion.sim.add_fault("test", {"kind": "deny", "method": "POST", "path": "/import/(?!package$)"})
+    with pytest.raises(AirflowFailException, match="MigrationSvc_040"):
+        run(
+            lambda: InfaRestoreOperator(
+                task_id="r", backup_uri=backup, import_job_id=job_id, rollback=True, **arguments
+            )
+        )
+    promotion.sim.clear_faults()
+    return {"backup_uri": backup, "import_job_id": job_id, "plan": plan}
+
+
+@pytest.mark.parametrize("step", [InfaVerifyImportOperator, InfaPublishOperator, InfaLinkScheduleOperator])
+def test_a_rollback_that_was_refused_is_none(run, refused, step):
+    """The org still holds the import: once the cause is mended, the tasks behind it can be cleared."""
+    run(lambda: step(task_id="t", infa_conn_id="infa_test", **refused))
+
+
+def test_a_rollback_of_which_nobody_knows_counts_as_one(run, refused):
+    """IDMC has forgotten the job that was to restore the backup."""
+    note = ObjectStoragePath(f"{refused['backup_uri']}/restored.json")
+    note.write_text(json.dumps({**json.loads(note.read_text()), "import_job_id": "0123456789abcdefABCDEF"}))
+    with pytest.raises(AirflowFailException, match=f"{refused['import_job_id']} was rolled back"):
+        run(verify(refused["plan"], refused["import_job_id"], backup_uri=refused["backup_uri"]))
+
+
+def test_nothing_goes_on_without_a_look_at_the_rollback(promotion, run, refused):
+    path = f"/import/(?!{refused['import_job_id']})"
+    promotion.sim.add_fault("test", {"kind": "deny", "method": "GET", "path": path})
+    with pytest.raises(AirflowFailException, match="MigrationSvc_040"):
+        run(verify(refused["plan"], refused["import_job_id"], backup_uri=refused["backup_uri"]))
+
+
+def test_a_gateway_does_not_tell_whether_there_was_a_rollback(promotion, run, refused):
+    path = f"/import/(?!{refused['import_job_id']})"
+    promotion.sim.add_fault("test", {"kind": "maintenance", "status": 404, "method": "GET", "path": path})
+    with pytest.raises(IdmcUnavailableError) as error:
+        run(verify(refused["plan"], refused["import_job_id"], backup_uri=refused["backup_uri"]))
+    # The task's retry asks again.
+    assert not isinstance(error.value, AirflowFailException)
+    promotion.sim.clear_faults()
+    assert run(verify(refused["plan"], refused["import_job_id"], backup_uri=refused["backup_uri"]))
+
+
+def test_a_rollback_whose_start_got_through_after_all_is_one(promotion, run, refused):
+    """What is asked is IDMC, not how the restore took it."""
+    note = json.loads(ObjectStoragePath(f"{refused['backup_uri']}/restored.json").read_text())
+    promotion.start(note["import_job_id"])
+    with pytest.raises(AirflowFailException, match=f"was rolled back by job {note['import_job_id']}"):
+        run(verify(refused["plan"], refused["import_job_id"], backup_uri=refused["backup_uri"]))
+
+
+def test_a_rollback_that_failed_half_way_is_one(promotion, run, refused):
+    promotion.sim.add_fault("test", {"kind": "fail_objects", "paths": [TASK[0]]})
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False, "rollback": True}
+    with pytest.raises(IdmcJobFailedError):
+        run(lambda: InfaRestoreOperator(task_id="r", **refused, **arguments))
+    promotion.sim.clear_faults()
+    with pytest.raises(AirflowFailException, match=f"{refused['import_job_id']} was rolled back"):
+        run(verify(refused["plan"], refused["import_job_id"], backup_uri=refused["backup_uri"]))
 
 
 def test_a_rollback_is_not_forgotten_when_another_restore_is_refused(promotion, run, package, plan, tmp_path):

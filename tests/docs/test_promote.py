@@ -49,9 +49,11 @@ def test_dags_work_when_pasted(blocks, environment, airflow, tmp_path) -> None:
         (backup,) = (file.parent for file in tmp_path.glob("backups/*/*/*/backup.json"))
         record = json.loads((backup / "record.json").read_text())
         assert record["state"] == "promoted"
-        assert (backup / "import.log").read_text()
+        job_id = record["import_job"]["id"]
+        assert (backup / f"import-{job_id}.log").read_text()
         airflow(env, "dags", "test", "after_sales")
-        airflow(env, "dags", "test", "restore_release", "--conf", json.dumps({"backup_uri": str(backup)}))
+        conf = {"backup_uri": str(backup), "import_job_id": job_id}
+        airflow(env, "dags", "test", "restore_release", "--conf", json.dumps(conf))
         # All that was there is as it was; what the promotion created stays.
         created = {o["path"] for o in record["objects"] if o["planned"] == "create"}
         assert [a for a in simulator.state("test") if a["path"] not in created] == before

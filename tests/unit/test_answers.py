@@ -45,6 +45,19 @@ def test_v2_error() -> None:
     assert read_error(text) == ErrorBody("APP_13436", "No such connection.", "q")
 
 
+def test_error_of_publishing() -> None:
+    error = {"id": "req_uid=7", "status": "403", "code": "FORBIDDEN", "title": "Forbidden", "detail": "Not allowed."}
+    assert read_error(json.dumps({"errors": [error, {"code": "X"}]})) == ErrorBody(
+        "FORBIDDEN", "Not allowed.", "req_uid=7"
+    )
+    assert read_error('{"errors": [{"title": "Forbidden"}]}') == ErrorBody(None, "Forbidden", None)
+
+
+@pytest.mark.parametrize("errors", ["[]", "null", "{}", '["words"]', "3"])
+def test_errors_that_are_none(errors: str) -> None:
+    assert read_error(f'{{"errors": {errors}, "data": {{}}}}') is None
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "null", "[]", "3", '"error"', "{}", '{"@type": "user"}', '{"error": "words"}', "<html></html>", '{"error": {'],

@@ -89,6 +89,7 @@ def test_describe(wire: Mocker, session: Session) -> None:
         "version": VERSION,
         "org": {"id": ORG_ID, "name": ORG},
         "plan_hash": PLAN["hash"],
+        "user": PLAN["user"],
         "package": {"sha256": "b" * 64, "size": 4711},
         "created": [{"path": "Sales/new", "type": "MTT"}, {"path": "ff", "type": "Connection"}],
     }
@@ -152,12 +153,20 @@ def test_a_schedule_that_can_not_be_read(wire: Mocker, session: Session, caplog:
     assert "schedule of Sales/mt can't be read, so it counts as none" in caplog.text
 
 
-@pytest.mark.parametrize("status", [503, 403, 404, 408])
+@pytest.mark.parametrize("status", [503, 302, 403, 404, 408])
 def test_an_outage_stops_it(wire: Mocker, session: Session, status: int) -> None:
     """A retry will know the schedule. Also a gateway's page says nothing of it, whatever its status."""
     Org(wire)
     wire.get(requests_mock.ANY, status_code=status, text="<p>", additional_matcher=lambda r: "/mttask/" in r.url)
     with pytest.raises(errors.IdmcUnavailableError):
+        describe(session, PLAN, package(*SAVED))
+
+
+def test_a_task_that_can_not_be_read_stops_it(wire: Mocker, session: Session) -> None:
+    """Nothing says that it has no schedule."""
+    Org(wire)
+    wire.get(requests_mock.ANY, json=[], additional_matcher=lambda r: "/mttask/" in r.url)
+    with pytest.raises(errors.IdmcAnswerError, match="mapping task"):
         describe(session, PLAN, package(*SAVED))
 
 
@@ -219,6 +228,8 @@ def test_rows_that_are_none(wire: Mocker, session: Session, rows: Any) -> None:
 
 # before it is brought back ----------------------------------------------------------------------------------------
 
+#: Who imported, should the connection name another user (USER) by now.
+PROMOTER = "anna"
 START, END = "2026-03-20T05:00:00.000Z", "2026-03-20T05:01:00.000Z"
 RESTORED = "2026-03-20T07:00:00.000Z"
 
@@ -238,7 +249,7 @@ def said_of(
     """What is said of one object that somebody changed at a time."""
     target = Target(wire, ("Sales/x", type))
     target.states = {"Sales/x": {"updatedBy": user, "updateTime": time}}
-    backup = {"objects": [{"path": "Sales/x", "type": type}, {"path": "Sales/gone", "type": type}]}
+    backup = {"user": PROMOTER, "objects": [{"path": "Sales/x", "type": type}, {"path": "Sales/gone", "type": type}]}
     job = Job("import-1", "promote", JobState.FAILED, "FAILED", start_time=start, end_time=end)
     return changed_since(session, backup, job, restored_at, USER, linked)
 
@@ -250,13 +261,13 @@ def said_of(
         ("2026-03-20T05:01:03Z", True),
         ("2026-03-20T05:01:02.500Z", True),
         ("2027-01-01T00:00:00Z", True),
+        # While the import ran: what the import writes has the importing user's name.
+        ("2026-03-20T05:00:30Z", True),
+        ("2026-03-20T05:00:00Z", True),
+        ("2026-03-20T04:59:59Z", False),
         # The same moments elsewhere on earth.
-        ("2026-03-20T06:01:03+01:00", True),
-        ("2026-03-20T06:01:00+01:00", False),
-        # IDMC rounds the end of the job, so what the import itself changed may seem to be later.
-        ("2026-03-20T05:01:02Z", False),
-        ("2026-03-20T05:01:00Z", False),
-        ("2026-03-20T04:59:00Z", False),
+        ("2026-03-20T06:00:30+01:00", True),
+        ("2026-03-20T05:59:59+01:00", False),
         (None, False),
         ("yesterday", False),
     ],
@@ -291,19 +302,32 @@ def test_a_later_promotion_by_the_same_user(
     time = "2026-03-20T06:00:00Z"
     said = [f"{type.upper()} Sales/x: {USER} changed it at {time}."] if told else []
     assert said_of(wire, session, user=USER, time=time, type=type, linked=linked) == said
-    assert said_of(wire, session, user=USER, time="2026-03-20T05:01:01Z", type=type, linked=linked) == []
+    # IDMC rounds the end of the job, so what the import itself changed may seem to be later.
+    for moment in ("2026-03-20T05:01:02Z", "2026-03-20T05:01:00Z", "2026-03-20T05:00:30Z"):
+        assert said_of(wire, session, user=USER, time=moment, type=type, linked=linked) == []
 
 
-@pytest.mark.parametrize("user", ["carla", USER])
+def test_the_promoting_user_of_another_connection(wire: Mocker, session: Session) -> None:
+    """Of a connection whose user was changed between the import and its restore."""
+    assert said_of(wire, session, user=PROMOTER, time="2026-03-20T05:00:30Z") == []
+    assert len(said_of(wire, session, user=PROMOTER, time="2026-03-20T06:00:00Z")) == 1
+
+
+def test_an_import_that_does_not_tell_its_start(wire: Mocker, session: Session) -> None:
+    assert said_of(wire, session, time="2026-03-20T05:01:01Z", start=None) == []
+    assert len(said_of(wire, session, time="2026-03-20T05:01:03Z", start=None)) == 1
+
+
+@pytest.mark.parametrize("user", ["carla", PROMOTER, USER])
 def test_an_earlier_restore_is_no_change(wire: Mocker, session: Session, user: str) -> None:
-    """Nor is what it overwrote; what came after it is."""
+    """Whoever restored. What came after it is one."""
     work = {"user": user, "type": "DTEMPLATE"}
     assert said_of(wire, session, **work, time="2026-03-20T06:59:59Z", restored_at=RESTORED) == []
     assert said_of(wire, session, **work, time="2026-03-20T07:00:01Z", restored_at=RESTORED) == []
     assert len(said_of(wire, session, **work, time="2026-03-20T07:00:03Z", restored_at=RESTORED)) == 1
     # A restore of before this import says nothing.
     before = "2026-03-20T04:00:00.000Z"
-    assert said_of(wire, session, **work, time="2026-03-20T05:00:30Z", restored_at=before) == []
+    assert said_of(wire, session, **work, time="2026-03-20T04:59:59Z", restored_at=before) == []
     assert len(said_of(wire, session, **work, time="2026-03-20T05:01:03Z", restored_at=before)) == 1
     # An import that never told its end, restored since.
     assert said_of(wire, session, **work, time="2026-03-20T06:00:00Z", end=None, restored_at=RESTORED) == []
@@ -314,7 +338,7 @@ def test_an_earlier_restore_is_no_change(wire: Mocker, session: Session, user: s
     ("user", "time", "start", "told"),
     [
         ("carla", "2026-03-20T05:00:01Z", START, True),
-        ("carla", "2026-03-20T05:00:00Z", START, False),
+        ("carla", "2026-03-20T04:59:59Z", START, False),
         ("carla", "2026-01-20T06:00:00Z", START, False),
         ("carla", None, START, False),
         # Not even a start: rather ask in vain than undo somebody's work.

@@ -12,22 +12,18 @@ from airflow_provider_infa.idmc.errors import IdmcError
     ("error", "passes"),
     [
         (errors.IdmcUnavailableError("", status=503), True),
+        (errors.IdmcUnavailableError("", status=404), True),
         (errors.IdmcThrottledError("", status=429, code="X"), True),
-        (errors.IdmcUnavailableError("no connection"), True),
-        # Without an error body of IDMC's: a gateway's.
-        (errors.IdmcNotFoundError("", status=404), True),
-        (errors.IdmcPermissionError("", status=403), True),
-        (errors.IdmcRequestError("", status=400), True),
-        (errors.IdmcRequestError("", status=408), True),
-        (errors.IdmcRequestError("", status=408, code="X"), True),
-        # With one, also if it names no code.
-        (errors.IdmcNotFoundError("", status=404, code="X"), False),
-        (errors.IdmcNotFoundError("", status=404, code=""), False),
-        (errors.IdmcPermissionError("", status=403, code="X"), False),
-        (errors.IdmcAnswerError("", status=302, code="X"), False),
-        # Not an answer to what was asked, or none at all.
-        (errors.IdmcAnswerError(""), False),
+        (errors.IdmcOutcomeUnknownError(""), True),
+        # Maybe of something in IDMC's stead; a worker fails at once.
+        (errors.IdmcAnswerError(""), True),
         (errors.IdmcAnswerError("", status=302), True),
+        # IDMC's word, with a code or without one.
+        (errors.IdmcNotFoundError("", status=404, code="X"), False),
+        (errors.IdmcNotFoundError("", status=404), False),
+        (errors.IdmcPermissionError("", status=403, code="X"), False),
+        (errors.IdmcRequestError("", status=400, code="X"), False),
+        # Not an answer to what was asked.
         (errors.IdmcInputError(""), False),
         (errors.IdmcSettingsError(""), False),
         (errors.IdmcWrongOrgError(""), False),
@@ -39,3 +35,4 @@ from airflow_provider_infa.idmc.errors import IdmcError
 )
 def test_what_may_pass(error: IdmcError, passes: bool) -> None:
     assert error.may_pass is passes
+    assert error.transient is (passes and not isinstance(error, errors.IdmcAnswerError))

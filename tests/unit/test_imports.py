@@ -21,7 +21,6 @@ from airflow_provider_infa.idmc.errors import (
     IdmcPackageError,
     IdmcPermissionError,
     IdmcRequestError,
-    IdmcUnavailableError,
 )
 from airflow_provider_infa.idmc.imports import (
     check_specification,
@@ -338,8 +337,8 @@ def test_an_org_that_does_not_tell_the_state_of_a_job_that_is_not_started(
     assert [r.method for r in wire.request_history][1:] == ["GET", "POST"]
 
 
-@pytest.mark.parametrize("status", [302, 400, 403, 404, 408])
-@pytest.mark.parametrize("text", ["<html>default backend</html>", "no such page", ""])
+@pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 408])
+@pytest.mark.parametrize("text", ["<html>default backend</html>", "no such page", '{"status": "maintenance"}', ""])
 def test_a_gateway_that_knows_no_job_does_not_have_it_started(
     wire: Mocker, session: Session, clock: Clock, status: int, text: str
 ) -> None:
@@ -359,10 +358,13 @@ def test_a_request_timeout_tells_nothing_whatever_comes_with_it(wire: Mocker, se
     assert "POST" not in [r.method for r in wire.request_history if r.url == URL]
 
 
-@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [(302, ""), (403, "<html>blocked</html>"), (404, "no such page"), (200, '{"status": "maintenance"}'), (200, "[]")],
+)
 @pytest.mark.parametrize("pages", [1, len(SETTLE_DELAYS) - 1, 1000])
 def test_a_gateway_that_answers_after_a_lost_start(
-    wire: Mocker, session: Session, clock: Clock, status: int, pages: int
+    wire: Mocker, session: Session, clock: Clock, status: int, page: str, pages: int
 ) -> None:
     """Asked again as long as a start may be on its way; never sent a second time meanwhile."""
     left = [pages]
@@ -374,7 +376,7 @@ def test_a_gateway_that_answers_after_a_lost_start(
         if left[0] < 0:
             return json.dumps(answer("IN_PROGRESS"))
         context.status_code = status
-        return "<html>blocked</html>"
+        return page
 
     wire.get(URL, text=ask)
     wire.post(URL, **HTML)
@@ -385,6 +387,15 @@ def test_a_gateway_that_answers_after_a_lost_start(
         with pytest.raises(IdmcOutcomeUnknownError, match="A start was sent, and its answer was lost"):
             start_import(session, JOB, sleep=clock.sleep)
     assert [r.method for r in wire.request_history if r.url == URL].count("POST") == 1
+
+
+def test_a_login_that_is_redirected_after_a_lost_start(wire: Mocker, session: Session, clock: Clock) -> None:
+    """Anywhere else the Host may be wrong, and the task fails for good; here the import may be running."""
+    wire.post(LOGIN, [{"json": login_answer()}, {"status_code": 302}])
+    wire.get(URL, [{"json": answer("NOT_STARTED")}, {"status_code": 401, "json": {}}])
+    wire.post(URL, **HTML)
+    with pytest.raises(IdmcOutcomeUnknownError, match=r"its answer was lost.*HTTP 302"):
+        start_import(session, JOB, sleep=clock.sleep)
 
 
 @pytest.mark.parametrize(("configured", "expected"), [(30.0, 300.0), (900.0, 900.0)])
@@ -408,7 +419,7 @@ def test_throttled_and_expired_starts_are_repeated(wire: Mocker, session: Sessio
 def test_a_start_is_not_sent_when_the_state_can_not_be_had(wire: Mocker, clock: Clock) -> None:
     wire.get(URL, **HTML)
     wire.post(URL, json=answer("IN_PROGRESS"))
-    with pytest.raises(IdmcUnavailableError):
+    with pytest.raises(IdmcOutcomeUnknownError, match=r"could not be found out.*HTTP 503"):
         start_import(new_session(clock, retry_timeout=30.0), JOB, sleep=clock.sleep)
     assert not [r for r in wire.request_history if (r.method, r.url) == ("POST", URL)]
 
@@ -418,9 +429,12 @@ def test_a_lost_start_after_which_idmc_is_gone(wire: Mocker, clock: Clock) -> No
     remote = ImportJob(wire, (HTML, True))
     session = new_session(clock, retry_timeout=30.0)
     wire.get(URL, [{"json": answer("NOT_STARTED")}, HTML])
-    with pytest.raises((IdmcOutcomeUnknownError, IdmcUnavailableError)) as caught:
-        start_import(session, JOB, sleep=clock.sleep)
+    began = clock.now
+    with pytest.raises(IdmcOutcomeUnknownError, match="A start was sent, and its answer was lost") as caught:
+        start_import(session, JOB, sleep=clock.sleep, clock=clock)
     assert caught.value.transient
+    # As long as the start may be on its way, and not a whole outage for each look.
+    assert sum(SETTLE_DELAYS) < clock.now - began < sum(SETTLE_DELAYS) + 30.0
     wire.get(URL, json=answer("IN_PROGRESS"))
     job, is_new = start_import(session, JOB, sleep=clock.sleep)
     assert (job.word, is_new) == ("IN_PROGRESS", False)

@@ -373,6 +373,32 @@ def test_a_rule_for_a_type_that_did_not_come_along_is_none(wire: Mocker, session
     assert entries(make(session, conflict_resolutions={"TASKFLOW": "REUSE"})) == {}
 
 
+@pytest.mark.parametrize("rule", [None, 5, True, ["OVERWRITE"], [{"conflictResolution": "OVERWRITE"}]])
+def test_rules_that_are_none_are_refused(wire: Mocker, session: Session, rule: Any) -> None:
+    Target(wire, *SAME)
+    with pytest.raises(IdmcInputError, match=r"^conflict_resolutions\['MTT'\] must be OVERWRITE, REUSE or a") as error:
+        make(session, conflict_resolutions={"MTT": rule})
+    assert f"not {rule!r}." in str(error.value)
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}])
+@pytest.mark.parametrize("field", ["conflictResolution", "targetObjectId", "additionalProviderFlags"])
+@pytest.mark.parametrize("key", [TASK.id, TASK.path, "MTT", "TASKFLOW"])
+def test_fields_without_a_value_are_refused(wire: Mocker, session: Session, key: str, field: str, value: Any) -> None:
+    """IDMC would get a null, and the plan promise something; also for a type that did not come along this time."""
+    Target(wire, *SAME)
+    with pytest.raises(IdmcInputError, match=re.escape(f"conflict_resolutions['{key}']")) as error:
+        make(session, conflict_resolutions={key: {"mergeTags": True, field: value}})
+    assert repr(value) in str(error.value)
+
+
+@pytest.mark.parametrize("flag", [{"key": None}, {"key": ["a"]}, {"value": "RESET"}, "a"])
+def test_provider_flags_without_a_name_are_refused(wire: Mocker, session: Session, flag: Any) -> None:
+    Target(wire, *SAME)
+    with pytest.raises(IdmcInputError, match=r"conflict_resolutions\['MTT'\] must be a mapping, or a list of key and"):
+        make(session, conflict_resolutions={"MTT": {"additionalProviderFlags": [flag]}})
+
+
 @pytest.mark.parametrize("rule", ["KEEP", "reuse", {"conflictResolution": "MERGE"}])
 def test_unknown_resolutions_are_refused(wire: Mocker, session: Session, rule: Any) -> None:
     with pytest.raises(IdmcInputError, match=r"conflict_resolutions\['MTT'\]"):

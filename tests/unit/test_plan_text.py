@@ -152,9 +152,12 @@ def test_what_is_mapped_onto_another_asset_overwrites_it() -> None:
     assert "x" * 22 not in text
 
 
-def test_drift_that_blocks_is_told_once() -> None:
-    plan = plan_of(row("Sales/mt", action="blocked", reason="By carla.", drift="By carla."))
-    assert "- MTT Sales/mt: By carla." in lines(plan)
+def test_drift_that_blocks_is_told_once_and_is_in_the_way() -> None:
+    reason = "By carla. The import would overwrite it."
+    plan = plan_of(row("Sales/mt", action="blocked", overwrites=True, reason=reason, drift="By carla."))
+    assert f"**Blocked** (1)\n\n- MTT Sales/mt: {reason}\n" in markdown(plan)
+    assert "| 1 | 0 | 0 | 0 | 0 |" in lines(plan)
+    assert ("Blocked", [f"MTT Sales/mt: {reason}"]) in list(in_full(plan))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,7 @@ def test_the_form_shows_all_that_is_approved(drawn: list[tuple[str, bool, str | 
     plan = plan_of(*rows, import_specification={"objectSpecification": entries})
     text = words(markdown(plan)).replace("\u2060", "")
     told = dict(re.findall(r"^(.+) \((\d+)\)$", text, re.M))
-    overwritten = sum(row["overwrites"] for row in rows)
+    overwritten = sum(row["overwrites"] and row["action"] != "blocked" for row in rows)
     assert int(told.get("Overwritten", 0)) == overwritten
     counts = next(line for line in lines(plan) if line.startswith("| ") and "Blocked" not in line and "---" not in line)
     assert [int(n) for n in counts.strip("| ").split(" | ")][1] == overwritten

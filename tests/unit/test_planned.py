@@ -240,7 +240,7 @@ def test_schedules_are_part_of_the_promise(wire: Mocker, session: Session) -> No
     objects = [Packed("Sales", "Project"), Packed("Sales/new", "MTT"), Packed("Sales/kept", "MTT"), agents]
     Target(wire, ("Sales", "Project"), ("Sales/kept", "MTT"), (agents.path, agents.type))
     wire.get(f"{API_BASE}/api/v2/schedule/name/nightly", json={"id": "1", "name": "nightly"})
-    wire.get(f"{API_BASE}/api/v2/schedule/name/nigthly", status_code=404, json={})
+    wire.get(f"{API_BASE}/api/v2/schedule/name/nigthly", status_code=404, json={"@type": "error", "code": "X"})
 
     def plan(**schedules: str) -> dict[str, Any]:
         paths = {f"Sales/{name}": schedule for name, schedule in schedules.items()}

@@ -43,6 +43,8 @@ def decide(failure: Failure, kind: Kind, **changes: object) -> Decision:
         (503, HTML, False, Failure.UNAVAILABLE),
         (504, "", False, Failure.UNAVAILABLE),
         (503, JSON_ERROR, True, Failure.UNAVAILABLE),
+        (408, HTML, False, Failure.UNAVAILABLE),
+        (408, JSON_ERROR, True, Failure.UNAVAILABLE),
         (500, JSON_ERROR, True, Failure.SERVER_ERROR),
         (501, HTML, False, Failure.SERVER_ERROR),
         (401, JSON_ERROR, True, Failure.UNAUTHORIZED),
@@ -119,8 +121,11 @@ def test_a_start_waits_for_a_connection_no_longer_than_any_call() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.REPEATABLE, Kind.LOGIN])
 def test_server_errors_are_tried_a_few_times_only(kind: Kind) -> None:
-    assert decide(Failure.SERVER_ERROR, kind, tries=SERVER_ERROR_TRIES - 1).step is Step.REPEAT
-    assert decide(Failure.SERVER_ERROR, kind, tries=SERVER_ERROR_TRIES).step is Step.GIVE_UP
+    few, many = SERVER_ERROR_TRIES - 1, SERVER_ERROR_TRIES
+    assert decide(Failure.SERVER_ERROR, kind, tries=few, server_errors=few).step is Step.REPEAT
+    assert decide(Failure.SERVER_ERROR, kind, tries=many, server_errors=many).step is Step.GIVE_UP
+    # Other troubles before it don't count.
+    assert decide(Failure.SERVER_ERROR, kind, tries=many, server_errors=1).step is Step.REPEAT
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -197,6 +198,23 @@ def test_the_promoting_user_lost_the_check_out(target: Target, session: Session,
     target.controlled[0]["sourceControl"]["checkedOutBy"] = None
     (line,) = outdated(session, plan)
     assert "not checked out" in line
+
+
+def test_what_drift_blocks_is_looked_at_as_well(target: Target, session: Session) -> None:
+    """With on_blocked="warn" it is overwritten."""
+    path = "Sales/In/mt_orders"
+    target.states[path] = {"updatedBy": "carla", "updateTime": JANUARY}
+    plan = check_plan(plan_import(session, PACKAGE, replace(WISHES, block_on_drift=True)).to_json())
+    assert plan["counts"]["blocked"] == 1
+    check_target(session, plan)
+    target.states[path] = {"updatedBy": "carla", "updateTime": MARCH}
+    (line,) = outdated(session, plan)
+    assert line.endswith(f"{path}: carla changed it at {MARCH}; the plan knew it as of {JANUARY}.")
+    target.control(path, "MTT", checkedOutBy="carla")
+    target.states[path] = {"updatedBy": "carla", "updateTime": JANUARY}
+    assert "carla has it checked out" in outdated(session, plan)[0]
+    del target.ids[(path, "MTT")]
+    assert outdated(session, plan) == [f"MTT {path}: it was to be overwritten, and is no longer there."]
 
 
 def test_everything_is_named_at_once(target: Target, session: Session, plan: dict[str, Any]) -> None:

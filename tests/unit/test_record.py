@@ -58,6 +58,7 @@ NOTHING: dict[str, Any] = {
     "import_job_id": None,
     "job": None,
     "published": None,
+    "linked": None,
     "verified": None,
     "restored": None,
 }
@@ -97,7 +98,43 @@ NOTHING: dict[str, Any] = {
 )
 def test_states_of_an_import_that_was_started(approval: Any, verified: Any, restored: Any, state: str) -> None:
     ended = {"approval": approval, "verified": verified, "restored": restored}
-    assert state_of(PLAN, "import-1", is_started=True, **ended) == state
+    assert state_of(PLAN, "import-1", is_started=True, is_complete=True, **ended) == state
+
+
+@pytest.mark.parametrize(("restored", "state"), [(None, "failed"), (RESTORED, "rolled back")])
+def test_a_good_verdict_is_outdated_by_a_step_that_failed_since(restored: Any, state: str) -> None:
+    """Verifying waits for that step, so Airflow still has what it returned before."""
+    done = NOTHING | {"import_job_id": "import-1", "job": JOB, "verified": VERIFIED, "restored": restored}
+    assert record_of(PLAN, **done)["state"] == "promoted"
+    record = record_of(PLAN, **done | {"is_complete": False})
+    assert (record["state"], record["rollback"]) == (state, restored)
+    assert {o["new_id"] for o in record["objects"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [
+        ([], "promoted"),
+        (["SUCCESS", "Successful"], "promoted"),
+        (["SUCCESS", "ERROR"], "failed"),
+        # What check_published takes for a failure: a warning, and any word that nobody knows.
+        (["WARNING"], "failed"),
+        (["NOT_FOUND"], "failed"),
+        ([""], "failed"),
+        ([None], "failed"),
+    ],
+)
+def test_what_was_not_published_was_not_promoted(words: list[Any], state: str) -> None:
+    published = [{"path": f"Sales/tf{n}", "type": "TASKFLOW", "state": word} for n, word in enumerate(words)]
+    done = NOTHING | {"import_job_id": "import-1", "job": JOB, "verified": VERIFIED, "published": published}
+    record = record_of(PLAN, **done)
+    assert (record["state"], record["published"]) == (state, published)
+
+
+def test_what_publishing_does_not_return_is_no_success() -> None:
+    done = NOTHING | {"import_job_id": "import-1", "job": JOB, "verified": VERIFIED}
+    for returned in ({"path": "Sales/tf", "type": "TASKFLOW"}, "Sales/tf"):
+        assert record_of(PLAN, **done | {"published": [returned]})["state"] == "failed"
 
 
 @pytest.mark.parametrize("job_id", [None, "import-1"])
@@ -118,7 +155,7 @@ def test_states_of_an_import_that_was_started(approval: Any, verified: Any, rest
 def test_states_without_an_import(approval: Any, verified: Any, restored: Any, state: str, job_id: str | None) -> None:
     """Whether or not the package was uploaded."""
     ended = {"approval": approval, "verified": verified, "restored": restored}
-    assert state_of(PLAN, job_id, is_started=False, **ended) == state
+    assert state_of(PLAN, job_id, is_started=False, is_complete=True, **ended) == state
 
 
 @pytest.mark.parametrize("job_id", [None, "import-2"])
@@ -126,7 +163,7 @@ def test_an_import_is_not_judged_by_another(job_id: str | None) -> None:
     """Also if there is none yet: the run failed before its upload."""
     ended = {"approval": APPROVAL, "verified": VERIFIED, "restored": RESTORED}
     for is_started in (True, False):
-        assert state_of(PLAN, job_id, is_started=is_started, **ended) == "failed"
+        assert state_of(PLAN, job_id, is_started=is_started, is_complete=True, **ended) == "failed"
 
 
 @pytest.mark.parametrize(
@@ -166,9 +203,10 @@ def test_everything() -> None:
         import_job_id="import-1",
         job=JOB,
         published=[{"path": "Finance/tf", "state": "SUCCESS"}],
+        linked=[{"path": "Sales/mt", "schedule": "nightly", "linked": True}],
         verified=VERIFIED,
         restored=None,
-        log_uri="s3://b/1/import.log",
+        log_uri="s3://b/1/import-import-1.log",
     )
     assert datetime.fromisoformat(record.pop("recorded_at")).tzinfo is not None
     assert record == {
@@ -231,8 +269,9 @@ def test_everything() -> None:
             },
         ],
         "published": [{"path": "Finance/tf", "state": "SUCCESS"}],
+        "linked": [{"path": "Sales/mt", "schedule": "nightly", "linked": True}],
         "rollback": None,
-        "log_uri": "s3://b/1/import.log",
+        "log_uri": "s3://b/1/import-import-1.log",
     }
     assert json.loads(json.dumps(record)) == record
 
@@ -320,4 +359,5 @@ def test_without_an_import_nothing_was_promoted_or_rolled_back() -> None:
     restored = {"undone": None, "plan_hash": PLAN["hash"]}
     verified = {"import_job_id": None, "plan_hash": PLAN["hash"]}
     for verdicts in ({"verified": None, "restored": restored}, {"verified": verified, "restored": None}):
-        assert state_of(PLAN, None, is_started=False, approval=None, **verdicts) == "failed"  # type: ignore[arg-type]
+        ended: dict[str, Any] = {"is_started": False, "is_complete": True, "approval": None, **verdicts}
+        assert state_of(PLAN, None, **ended) == "failed"

@@ -73,8 +73,9 @@ def test_a_schedule_that_the_org_lacks(wire: Mocker, session: Session, status: i
         find_schedule(session, "nightly")
 
 
-def test_an_outage_is_no_missing_schedule(wire: Mocker, session: Session) -> None:
-    wire.get(f"{V2}/schedule/name/nightly", status_code=503, text="<html>")
+@pytest.mark.parametrize("status", [302, 403, 404, 503])
+def test_an_outage_is_no_missing_schedule(wire: Mocker, session: Session, status: int) -> None:
+    wire.get(f"{V2}/schedule/name/nightly", status_code=status, text="<html>")
     with pytest.raises(errors.IdmcUnavailableError):
         find_schedule(session, "nightly")
 

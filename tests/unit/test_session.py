@@ -56,6 +56,10 @@ def logins(wire: Mocker) -> int:
     return sum(r.url == LOGIN for r in wire.request_history)
 
 
+def logged_out(wire: Mocker) -> list[str]:
+    return [r.headers["INFA-SESSION-ID"] for r in wire.request_history if r.url == LOGOUT]
+
+
 def tries(wire: Mocker) -> int:
     return sum(r.url.startswith(THINGS) for r in wire.request_history)
 
@@ -205,7 +209,8 @@ def test_every_session_id_is_announced_before_its_first_use(wire: Mocker, clock:
 )
 def test_api_host_that_is_not_trusted(wire: Mocker, session: Session, base: str) -> None:
     wire.post(LOGIN, json=login_answer(api_base=base))
-    with pytest.raises(errors.IdmcAnswerError, match="not sent there"):
+    # Not waited out: each look would log in and out.
+    with pytest.raises(errors.IdmcSettingsError, match="not sent there"):
         session.get_json("/things")
     assert [r.url for r in wire.request_history] == [LOGIN, LOGOUT]
 
@@ -280,14 +285,16 @@ def test_a_login_refused_in_unknown_words_is_tried_once_too(
 
 
 @pytest.mark.parametrize("text", [HTML, "<p>JSESSIONID=1 is blocked</p>", "\ufeff" + HTML], ids=["plain", "id", "bom"])
-@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("status", [302, 400, 403, 404])
 def test_the_page_of_a_gateway_is_not_taken_for_a_wrong_password(
-    wire: Mocker, session: Session, status: int, text: str
+    wire: Mocker, session: Session, clock: Clock, status: int, text: str
 ) -> None:
+    """Nor for an outage: the Host of the connection may be wrong."""
     wire.post(LOGIN, [{"status_code": status, "text": text}, {"json": login_answer()}])
-    with pytest.raises(errors.IdmcError) as caught:
+    with pytest.raises(errors.IdmcAnswerError, match=f"HTTP {status}") as caught:
         session.login()
-    assert not isinstance(caught.value, errors.IdmcAuthenticationError)
+    assert not caught.value.transient
+    assert clock.sleeps == []
     assert session.login().org_name == ORG
 
 
@@ -410,6 +417,26 @@ def test_a_session_that_is_never_accepted_makes_two_logins(wire: Mocker, session
     assert clock.sleeps == []
 
 
+def test_sessions_that_were_never_accepted_are_logged_out(wire: Mocker, session: Session) -> None:
+    wire.post(LOGIN, [{"json": login_answer(f"session-{n}")} for n in range(4)])
+    wire.get(THINGS, status_code=401, json=error_body("AUTH_01", "Session is invalid."))
+    for _ in range(3):
+        with pytest.raises(errors.IdmcAuthenticationError):
+            session.get_json("/things")
+    assert logged_out(wire) == ["session-0", "session-1", "session-2"]
+    session.close()
+    assert logged_out(wire) == [f"session-{n}" for n in range(4)]
+
+
+def test_an_expired_session_is_not_logged_out(wire: Mocker, session: Session) -> None:
+    wire.post(LOGIN, [{"json": login_answer(f"session-{n}")} for n in range(2)])
+    wire.get(THINGS, [{"json": {}}, {"status_code": 401, "json": {}}, {"json": {}}])
+    session.get_json("/things")
+    session.get_json("/things")
+    session.close()
+    assert logged_out(wire) == ["session-1"]
+
+
 def test_what_is_accepted_again_after_two_useless_logins(wire: Mocker, session: Session) -> None:
     """Sessions from the time of the trouble stay worthless; the next call must be able to get a new one."""
     issued: list[str] = []
@@ -490,7 +517,8 @@ def test_401_of_an_upload_and_a_download(wire: Mocker, session: Session, tmp_pat
         ),
         ({"status_code": 404, "json": error_body("X", "No.")}, errors.IdmcNotFoundError, "X"),
         ({"status_code": 409, "json": error_body("X", "No.")}, errors.IdmcConflictError, "X"),
-        ({"status_code": 415, "text": "odd"}, errors.IdmcRequestError, None),
+        ({"status_code": 404, "json": {"error": {"message": "No."}}}, errors.IdmcNotFoundError, None),
+        ({"status_code": 404, "json": {"errors": [{"code": "X", "detail": "No."}]}}, errors.IdmcNotFoundError, "X"),
         ({"status_code": 200, "json": error_body("X", "No.")}, errors.IdmcRequestError, "X"),
         (
             {"status_code": 403, "json": {"@type": "error", "code": "APP_13436", "description": "No."}},
@@ -515,9 +543,23 @@ def test_refusals_are_final(
     error = caught.value
     assert type(error) is kind
     assert error.code == code
-    assert error.request_id == ("cs9m3vCQqHLhFvEAdCM3sI" if code and code != "APP_13436" else None)
+    assert error.request_id == ("cs9m3vCQqHLhFvEAdCM3sI" if "requestId" in json.dumps(answer) else None)
     assert not error.transient
     assert f"POST /public/core/v3/things in org {ORG}" in str(error)
+    assert (tries(wire), clock.sleeps) == (1, [])
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 409, 415])
+@pytest.mark.parametrize("text", [HTML, "no such page", "", '{"message": "no Route matched with those values"}'])
+@pytest.mark.parametrize("once", [False, True])
+def test_what_a_gateway_refuses_is_left_to_the_retries_of_the_task(
+    wire: Mocker, session: Session, clock: Clock, status: int, text: str, once: bool
+) -> None:
+    """The login was good, so the Host is right, and the gateway may let the call through later."""
+    wire.post(THINGS, status_code=status, text=text)
+    with pytest.raises(errors.IdmcUnavailableError, match=f"things in org {ORG}: HTTP {status}") as caught:
+        session.post_json("/things", {}, kind=Kind.ONCE if once else Kind.REPEATABLE)
+    assert (caught.value.transient, caught.value.code) == (True, None)
     assert (tries(wire), clock.sleeps) == (1, [])
 
 
@@ -525,6 +567,8 @@ PASSING = {
     "503 page": {"status_code": 503, "text": HTML},
     "502": {"status_code": 502},
     "504": {"status_code": 504, "text": "upstream timeout"},
+    "408 page": {"status_code": 408, "text": HTML},
+    "408": {"status_code": 408, "json": error_body("X", "Took too long.")},
     "200 page": {"status_code": 200, "text": HTML},
     "200 empty": {"status_code": 200, "text": ""},
     "cut JSON": {"status_code": 200, "text": '{"count": 2, "objects": [{"id": "a'},
@@ -554,6 +598,7 @@ def test_passing_troubles_are_waited_for(
     ("name", "kind"),
     [
         ("503 page", errors.IdmcUnavailableError),
+        ("408", errors.IdmcUnavailableError),
         ("200 page", errors.IdmcUnavailableError),
         ("cut JSON", errors.IdmcUnavailableError),
         ("500", errors.IdmcUnavailableError),
@@ -573,9 +618,27 @@ def test_lasting_troubles_are_given_up(wire: Mocker, clock: Clock, name: str, ki
     assert tries(wire) == (3 if name == "500" else tries(wire))
 
 
+def test_only_server_errors_count_as_such(wire: Mocker, session: Session) -> None:
+    names = ["503 page", "429", "500", "503 page", "500"]
+    wire.get(THINGS, [*map(PASSING.get, names), {"json": {"ok": True}}])
+    assert session.get_json("/things") == {"ok": True}
+
+
 @pytest.mark.parametrize(
     "name",
-    ["503 page", "502", "504", "200 page", "200 empty", "cut JSON", "500", "invalid UTF-8", "deep nesting"],
+    [
+        "503 page",
+        "502",
+        "504",
+        "408 page",
+        "408",
+        "200 page",
+        "200 empty",
+        "cut JSON",
+        "500",
+        "invalid UTF-8",
+        "deep nesting",
+    ],
 )
 def test_a_call_that_must_happen_once_is_not_repeated(wire: Mocker, session: Session, clock: Clock, name: str) -> None:
     wire.post(THINGS, **PASSING[name])
@@ -708,8 +771,8 @@ def test_no_connection_is_repeated_for_every_kind_of_call(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("where", ["login", "call"])
-def test_redirects_are_not_followed(clock: Clock, status: int, where: str) -> None:
+@pytest.mark.parametrize(("where", "kind"), [("login", errors.IdmcAnswerError), ("call", errors.IdmcUnavailableError)])
+def test_redirects_are_not_followed(clock: Clock, status: int, where: str, kind: type[errors.IdmcError]) -> None:
     with TinyServer(lambda request: Answer(body=login_answer())) as other:
 
         def respond(request: Received) -> Answer:
@@ -719,7 +782,7 @@ def test_redirects_are_not_followed(clock: Clock, status: int, where: str) -> No
 
         with TinyServer(respond) as server:
             session = new_session(clock, server.url)
-            with pytest.raises(errors.IdmcAnswerError, match=f"redirects to {other.url[7:]}") as caught:
+            with pytest.raises(kind, match=f"redirects to {other.url[7:]}") as caught:
                 session.get_json("/things")
             assert caught.value.status == status
         assert other.requests == []

@@ -239,6 +239,26 @@ def test_drift_blocks_if_asked(wire: Mocker, session: Session) -> None:
     assert not make(session, block_on_drift=True, default_conflict_resolution="REUSE").blocked
 
 
+@pytest.mark.parametrize("rule", [{}, {"targetObjectId": "target-Archive/mt_old"}])
+def test_what_drift_blocks_would_be_overwritten_all_the_same(
+    wire: Mocker, session: Session, rule: dict[str, str]
+) -> None:
+    """What is sent says so: in spite of the block, a backup and the look before the start have to know of it."""
+    target = Target(wire, *SAME, ("Archive/mt_old", "MTT"))
+    rules: dict[str, Any] = {"conflict_resolutions": {TASK.path: rule}} if rule else {}
+    path = "Archive/mt_old" if rule else TASK.path
+    target.states = {path: {"updatedBy": "carla", "updateTime": "2026-03-01T13:37:00Z"}}
+    shown, blocked = (make(session, block_on_drift=block, **rules).to_json() for block in (False, True))
+    assert blocked["import_specification"] == shown["import_specification"]
+    (row,) = [row for row in blocked["objects"] if row["action"] == "blocked"]
+    assert (row["overwrites"], row["target"]["path"]) == (True, path)
+    assert row["reason"] == f"{row['drift']} The import would overwrite it."
+    assert blocked["unscheduled"] == shown["unscheduled"] == [path]
+    # The hash knows who changed it last, and when.
+    target.states[path]["updateTime"] = "2026-03-01T13:38:00Z"
+    assert make(session, block_on_drift=True, **rules).to_json()["hash"] != blocked["hash"]
+
+
 def test_an_org_that_does_not_say_who_changed_it(wire: Mocker, session: Session) -> None:
     Target(wire, *SAME)
     assert make(session, block_on_drift=True).to_json()["drift"] == []
@@ -252,4 +272,6 @@ def test_checked_out_wins_over_drift(wire: Mocker, session: Session) -> None:
     (blocked,) = plan.blocked
     assert "checked out" in blocked.reason
     assert "carla" in (blocked.drift or "")
+    # IDMC refuses to.
+    assert not blocked.overwrites
     assert plan.org_name == ORG

@@ -176,6 +176,17 @@ def test_objects_that_fail(simulator, test_org, release, mapping):
     assert "Sales/Staging/m load customers" not in test_org.paths()
 
 
+def test_objects_that_fail_are_all_if_none_is_named(simulator, test_org, release, mapping):
+    before = test_org.state()
+    simulator.add_fault("test", {"kind": "fail_objects", "times": 1})
+    result = test_org.bring(release, {"objectSpecification": mapping})
+    assert result["status"]["state"] == "FAILED"
+    rows = [row for key, row in result.items() if ":" in key]
+    assert rows
+    assert {row["state"] for row in rows} == {"FAILED"}
+    assert test_org.state() == before
+
+
 def test_deny(simulator, test_org, release, v3_error):
     simulator.add_fault("test", {"kind": "deny", "times": 1})
     job = test_org.upload(release).json()["jobId"]

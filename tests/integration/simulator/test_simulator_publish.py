@@ -264,6 +264,14 @@ def test_assets_that_fail(fresh):
     assert fresh.published(*CAI)[0] == "SUCCESS"
 
 
+def test_assets_that_fail_are_all_if_none_is_named(fresh):
+    fresh.simulator.add_fault("dev", {"kind": "fail_publish", "times": 1})
+    state, rows = fresh.published(*CAI)
+    assert state == "FAILED"
+    assert set(rows.values()) == {"ERROR Internal error while publishing the asset."}
+    assert not is_published(fresh, CONNECTOR)
+
+
 def test_jobs_that_fail(fresh):
     fresh.simulator.add_fault("dev", {"kind": "fail_job", "message": "Out of luck.", "path": "/publish$"})
     job = fresh.publish(CONNECTOR).json()["data"]["id"]
