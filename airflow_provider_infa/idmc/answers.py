@@ -94,7 +94,8 @@ def error_in(data: Any) -> ErrorBody | None:
     """As :func:`read_error`, of JSON data."""
     if not isinstance(data, dict):
         return None
-    several = data.get("errors")
+    # JSON:API: an answer holds either data or errors.
+    several = data.get("errors") if "data" not in data else None
     if isinstance(several, list) and several and isinstance(several[0], dict):
         data = several[0]
     elif isinstance(data.get("error"), dict):

@@ -55,7 +55,11 @@ def test_error_of_publishing() -> None:
 
 @pytest.mark.parametrize("errors", ["[]", "null", "{}", '["words"]', "3"])
 def test_errors_that_are_none(errors: str) -> None:
-    assert read_error(f'{{"errors": {errors}, "data": {{}}}}') is None
+    assert read_error(f'{{"errors": {errors}}}') is None
+
+
+def test_data_with_errors_is_an_answer() -> None:
+    assert read_error('{"errors": [{"code": "X"}], "data": {}}') is None
 
 
 @pytest.mark.parametrize(
