@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -186,6 +186,7 @@ class InfaHook(BaseHook):
         *,
         plan: Mapping[str, Any] | None = None,
         approval: Mapping[str, Any] | None = None,
+        before: Callable[[], None] = lambda: None,
     ) -> Job:
         """
         Start an import job, unless it is started already.
@@ -197,6 +198,7 @@ class InfaHook(BaseHook):
         :param import_specification: IDMC's ``importSpecification``; with a plan, the plan's.
         :param plan: The plan to carry out. Right before the start it is made sure that it still holds.
         :param approval: What was decided about the plan; necessary if the connection is protected.
+        :param before: Called as well right before the start; may raise to prevent it.
         :raises IdmcApprovalError: If the plan was not approved, and had to be, or another one was.
         :raises IdmcPlanOutdatedError: If the target org changed since the plan was made.
         """
@@ -204,14 +206,15 @@ class InfaHook(BaseHook):
             plan = check_plan(plan)
             import_specification = plan["import_specification"]
 
-        def before() -> None:
+        def check() -> None:
+            before()
             if approval or self.get_conn().settings.protected:
                 check_approval(plan, approval, self.org_name)
             if plan is not None:
                 check_target(self.get_conn(), plan)
 
         job, is_new = imports.start_import(
-            self.get_conn(), id, name=name, import_specification=import_specification, before=before
+            self.get_conn(), id, name=name, import_specification=import_specification, before=check
         )
         if not is_new:
             self.log.warning(

@@ -129,7 +129,7 @@ def changed_since(
         changed = _moment(asset.updated_by and asset.update_time)
         if changed is None:
             return False
-        if asset.updated_by not in (user, backup["user"]):
+        if asset.updated_by not in (user, backup.get("user")):
             return since_by_others is None or changed >= since_by_others
         is_linked = same_type(asset.type, "MTT") and asset.path in linked
         by_a_step = is_linked or is_publishable(asset.type)

@@ -55,7 +55,7 @@ def record_of(
     linked: Sequence[Mapping[str, Any]] | None,
     verified: Mapping[str, Any] | None,
     restored: Mapping[str, Any] | None,
-    is_complete: bool = True,
+    is_complete: bool,
     **more: Any,
 ) -> dict[str, Any]:
     """

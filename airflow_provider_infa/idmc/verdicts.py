@@ -50,11 +50,11 @@ def _class_of(trouble: Trouble, kind: Kind, step: Step, body: ErrorBody | None) 
     login_refused = kind is Kind.LOGIN and (said_so or (status in (400, 403) and not trouble.is_page))
     if trouble.failure is Failure.UNAUTHORIZED or login_refused:
         return errors.IdmcAuthenticationError
-    if trouble.failure is Failure.REFUSED and body is None:
-        # A gateway's word. Only a login goes to the Host of the connection, which may be wrong; the API host comes from
-        # the login's answer, so anything else that a gateway refuses it may let through later.
-        return errors.IdmcAnswerError if kind is Kind.LOGIN else errors.IdmcUnavailableError
     if trouble.failure is Failure.REFUSED:
+        if body is None:
+            # A gateway's word. Only a login goes to the Host of the connection, which may be wrong; the API host comes
+            # from the login's answer, so anything else that a gateway refuses it may let through later.
+            return errors.IdmcAnswerError if kind is Kind.LOGIN else errors.IdmcUnavailableError
         by_status = {403: errors.IdmcPermissionError, 404: errors.IdmcNotFoundError, 409: errors.IdmcConflictError}
         return by_status.get(status, errors.IdmcRequestError)
     return errors.IdmcThrottledError if trouble.failure is Failure.THROTTLED else errors.IdmcUnavailableError

@@ -155,8 +155,8 @@ class InfaPlanImportOperator(Stoppable, BaseOperator):
         release = arguments.release(self.manifest)
         login = hook.get_conn().login()
         target = release.target(login.org_name, login.org_id)
-        include_objects = arguments.structure(self.include_objects, "include_objects")
-        if include_objects is not None and not include_objects:
+        included = arguments.objects(self.include_objects, "include_objects")
+        if not included and arguments.text(self.include_objects):
             raise IdmcInputError("include_objects is an empty list; without the argument everything is imported.")
         return Wishes(
             default_conflict_resolution=(
@@ -165,7 +165,7 @@ class InfaPlanImportOperator(Stoppable, BaseOperator):
             conflict_resolutions=(
                 release.conflict_resolutions | arguments.mapping(self.conflict_resolutions, "conflict_resolutions")
             ),
-            include_objects=arguments.objects(self.include_objects, "include_objects"),
+            include_objects=included,
             runtime_environments=(
                 target.runtime_environments | arguments.names(self.runtime_environments, "runtime_environments")
             ),
@@ -263,6 +263,9 @@ class InfaStartImportOperator(InfaJobOperator):
     The job's state is asked for first: a retry, or a second task for the same job, attaches to what is already running
     or finished. To import again on purpose, clear from the plan on.
 
+    ``plan``, ``approval``, ``package_sha256`` and ``backup_uri`` must not come to nothing where a DAG gives them; of a
+    mapped task, an element that is None counts as not given.
+
     :param import_job_id: Import job id, from the upload.
     :param name: Name of the job in IDMC; by default made of DAG and run.
     :param plan: The plan to carry out: ``plan.output``. Right before the start it is made sure that the target org
@@ -337,7 +340,7 @@ class InfaStartImportOperator(InfaJobOperator):
                 )
         if plan and specification:
             raise IdmcInputError("plan and import_specification exclude each other: the plan holds its own.")
-        self._check_parts(plan)
+        self._check_package(plan)
         shown = plan.get("import_specification") if plan else specification
         self.log.info("importSpecification: %s", json.dumps(shown, ensure_ascii=False))
         if plan:
@@ -350,25 +353,29 @@ class InfaStartImportOperator(InfaJobOperator):
             import_specification=specification or None,
             plan=plan or None,
             approval=approval or None,
+            before=lambda: self._check_backup(plan),
         )
         self.log.info("Import job %s in org %s is %s.", job.id, hook.org_name, job.word)
         return job.id
 
-    def _check_parts(self, plan: dict[str, Any]) -> None:
-        """What was uploaded and what was saved must be those of the plan."""
+    def _check_package(self, plan: dict[str, Any]) -> None:
+        """What was uploaded must be the package of the plan."""
         parts = self._given & {"package_sha256", "backup_uri"}
-        if not parts:
-            return
-        if not plan:
+        if parts and not plan:
             raise IdmcInputError(f"{' and '.join(sorted(parts))} can only be compared with a plan: give plan as well.")
-        plan = check_plan(plan)
+        if "package_sha256" not in parts:
+            return
+        planned = check_plan(plan)["package"]["sha256"]
         uploaded = (arguments.text(self.package_sha256) or "").lower()
-        if "package_sha256" in parts and uploaded != plan["package"]["sha256"]:
+        if uploaded != planned:
             raise IdmcPackageError(
                 f"Import job {self.import_job_id} holds another package than the planned one: its SHA-256 is "
-                f"{uploaded or 'not known'}, not {plan['package']['sha256']}. Clear from the plan on."
+                f"{uploaded or 'not known'}, not {planned}. Clear from the plan on."
             )
-        if "backup_uri" in parts:
+
+    def _check_backup(self, plan: dict[str, Any]) -> None:
+        """What was saved must be what the plan overwrites. A job that runs already is attached to without it."""
+        if "backup_uri" in self._given:
             check_backup_of(plan, arguments.text(self.backup_uri))
 
     def finish(self, context: Context, hook: InfaHook, job_id: str) -> Any:

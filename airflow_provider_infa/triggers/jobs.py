@@ -143,9 +143,10 @@ class InfaJobTrigger(BaseTrigger):
         while True:
             try:
                 return await current_settings(self.infa_conn_id)
-            except (AirflowNotFoundException, IdmcError):
-                raise  # there is none, or it can't be used
+            except (IdmcError, TimeoutError):
+                raise  # it can't be used; or asking for it hangs, and would again
             except Exception as error:
+                # Also that there is none: this is what Airflow makes of every failure of its API and of backends.
                 tries += 1
                 delay = growing_delay(tries)
                 if time.time() + delay > end:
@@ -269,5 +270,5 @@ async def _fetch(conn_id: str) -> Settings:
         await asyncio.wait([fetch], timeout=CONNECTION_TIMEOUT)
         if not fetch.done():
             told = f"Connection {conn_id!r} was not told within {CONNECTION_TIMEOUT:.0f} s."
-            raise AirflowNotFoundException(told) from None
+            raise TimeoutError(told) from None
         return settings_of(fetch.result())

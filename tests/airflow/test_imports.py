@@ -120,6 +120,12 @@ def test_wishes_in_every_form_that_a_template_can_give_them(promotion, run, pack
     plain = run(plan(package_uri=uri, **wishes))
     assert run(plan(package_uri=uri, **as_json)) == plain
     assert run(plan(package_uri=uri, **as_python, relax_checksum="False")) == plain
+    one = run(plan(package_uri=uri, **{**wishes, "include_objects": ["Sales/m_orders"]}))
+    rows = package.with_name("rows.jsonl")
+    rows.write_text(json.dumps({"path": "Sales/m_orders", "type": "DTEMPLATE"}))
+    (id,) = (row["source"]["id"] for row in one["objects"] if row["source"]["path"] == "Sales/m_orders")
+    for chosen in (id, rows.as_uri()):
+        assert run(plan(package_uri=uri, **{**wishes, "include_objects": chosen})) == one
     nothing = dict.fromkeys(wishes, "None")
     assert run(plan(package_uri=uri, **nothing, on_blocked="warn")) == run(plan(package_uri=uri, on_blocked="warn"))
 

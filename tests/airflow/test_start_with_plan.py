@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
@@ -116,6 +117,15 @@ def test_a_backup_of_another_plan(promotion, run, package, plan, job_id, saved):
 @pytest.mark.parametrize("nothing", ["", "None"])
 def test_a_backup_that_was_not_made(promotion, run, plan, job_id, nothing):
     refused(promotion, run, job_id, IdmcInputError, "no backup of what the plan over", plan=plan, backup_uri=nothing)
+
+
+def test_a_job_that_runs_is_attached_to_whatever_became_of_the_backup(promotion, run, plan, job_id, saved, tmp_path):
+    """A retry on another worker, say, where a folder of this one is not to be seen."""
+    arguments = {"import_job_id": job_id, "plan": plan, "backup_uri": saved(plan)}
+    run(start(**arguments))
+    shutil.rmtree(tmp_path / "store")
+    assert run(start(**arguments)) == job_id
+    assert promotion.job(job_id)["start_requests"] == 1
 
 
 def test_nothing_to_overwrite_needs_no_backup(promotion, run, package, job_id, saved):

@@ -745,11 +745,13 @@ def failing_fetches(monkeypatch):
     jobs._fetches.clear()
 
 
-async def test_a_connection_that_can_not_be_fetched_at_first(ready_import, failing_fetches, logged):
-    fetched = failing_fetches(range(3), OSError("sealed with a-word-of-the-vault"))
+# The second is what Airflow makes of most failures of its API and of secrets backends.
+@pytest.mark.parametrize("error", [OSError, AirflowNotFoundException])
+async def test_a_connection_that_can_not_be_fetched_at_first(ready_import, failing_fetches, logged, error):
+    fetched = failing_fetches(range(3), error("sealed with a-word-of-the-vault"))
     assert (await event_of(trigger(ready_import())))["status"] == "ended"
     assert len(fetched) == 4
-    assert "'infa_test' could not be fetched (OSError)" in logged()
+    assert f"'infa_test' could not be fetched ({error.__name__})" in logged()
     assert "a-word-of-the-vault" not in logged()
 
 
@@ -760,14 +762,8 @@ async def test_a_connection_that_can_not_be_fetched_at_all(sim, failing_fetches,
     began = time.monotonic()
     event = await event_of(trigger("abc", seconds=seconds))
     assert (event["status"], event["message"]) == ("error", "OSError: Vault is sealed")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert len(fetched) == 1 if seconds < 0 else 3 < len(fetched) < 20
-
-
-async def test_a_connection_that_does_not_exist_is_fetched_once(sim, failing_fetches):
-    fetched = failing_fetches(range(10**6), AirflowNotFoundException("The conn_id `infa_test` isn't defined"))
-    assert (await event_of(trigger("abc")))["status"] == "error"
-    assert len(fetched) == 1
 
 
 async def test_what_idmc_refused_is_told_though_the_connection_can_not_be_fetched_then(sim, failing_fetches):

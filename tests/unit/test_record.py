@@ -61,6 +61,7 @@ NOTHING: dict[str, Any] = {
     "linked": None,
     "verified": None,
     "restored": None,
+    "is_complete": True,
 }
 
 
@@ -206,6 +207,7 @@ def test_everything() -> None:
         linked=[{"path": "Sales/mt", "schedule": "nightly", "linked": True}],
         verified=VERIFIED,
         restored=None,
+        is_complete=True,
         log_uri="s3://b/1/import-import-1.log",
     )
     assert datetime.fromisoformat(record.pop("recorded_at")).tzinfo is not None
