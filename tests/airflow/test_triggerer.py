@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 MINIMAL = Path(__file__).resolve().parents[2] / "example_dags" / "promote_minimal.py"
 
@@ -57,6 +58,39 @@ def test_a_promotion_waits_in_the_triggerer(place, tmp_path):
         sessions = here.look(org, "sessions")
         assert (sessions["open"], sessions["failed_logins"]) == (0, 0)
     assert here.leaks() == []
+    here.stop()
+    assert here.left() == []
+
+
+STOPPED = """
+from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_infa.operators.exports import InfaExportOperator
+
+with DAG("stopped", schedule=None):
+    objects = [{"path": "Sales/mt_orders", "type": "MTT"}]
+    InfaExportOperator(task_id="export", infa_conn_id="infa_dev", objects=objects, poll_interval=5, deferrable=False)
+"""
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 raises an exception of its own in a task that is stopped")
+def test_a_task_that_a_person_stops_logs_out(place, tmp_path):
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "stopped.py").write_text(STOPPED)
+    here = place(dags, 600, in_database=True)
+    here.start_airflow()
+    here.trigger("stopped")
+    here.wait_until(lambda: here.look("dev", "jobs") and "is IN_PROGRESS" in logs(here), 240)
+    assert here.look("dev", "sessions")["open"] == 1
+    (run,) = here.rest("dags/stopped/dagRuns")["dag_runs"]
+    task = f"dags/stopped/dagRuns/{run['dag_run_id']}/taskInstances/export"
+    here.rest(task, {"new_state": "failed"}, "PATCH")
+    here.wait_until(lambda: here.look("dev", "sessions")["open"] == 0, 60)
+    assert here.end("stopped") == "failed"
+    (job,) = here.look("dev", "jobs")
+    assert f"The wait was stopped. IDMC has no call to cancel a job: export job {job['id']} goes on." in logs(here)
+    # The mark of a person is no failure that a retry mends.
+    assert here.query("SELECT state, try_number FROM task_instance") == [("failed", 1)]
     here.stop()
     assert here.left() == []
 
