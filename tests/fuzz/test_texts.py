@@ -220,8 +220,9 @@ def test_an_edited_plan(place: tuple[Any, ...], value: Any, drop: bool) -> None:
     assert checked["schedules"] == PLAN["schedules"]
     assert [r["action"] for r in checked["objects"]] == [r["action"] for r in PLAN["objects"]]
     markdown(checked)
-    more: dict[str, Any] = dict.fromkeys(["approval", "backup_uri", "published", "verified", "restored"])
-    short_form(record_of(checked, import_job_id="1", job=Job.from_wire(IMPORTED), **more), None)
+    more: dict[str, Any] = dict.fromkeys(["approval", "backup_uri", "published", "linked", "verified", "restored"])
+    job = Job.from_wire(IMPORTED)
+    short_form(record_of(checked, import_job_id="1", job=job, is_complete=True, **more), None)
 
 
 @examples(SHARE)
