@@ -348,14 +348,22 @@ def test_an_approval_of_another_plan_is_none(run, plan, store, approved):
     assert read(short["record_uri"])["approval"] is None
 
 
-def test_a_publication_that_failed_is_on_record(promotion, run, plan, job_id, store):
+def publish(plan):
+    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
+    return lambda: InfaPublishOperator(task_id="p", plan=plan, **arguments)
+
+
+@pytest.fixture
+def left(promotion, run, plan, job_id):
+    """What a failed publication left behind: what its output is for the task that records."""
     fault = {"kind": "fail_publish", "paths": ["Sales/tf_sales_daily"], "message": "No agent runs."}
     promotion.sim.add_fault("test", fault)
-    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
     with pytest.raises(IdmcJobFailedError):
-        run(lambda: InfaPublishOperator(task_id="p", plan=plan, **arguments))
-    # What the failed task left behind is what its output is for the task that records.
-    left = run.xcom["return_value"]
+        run(publish(plan))
+    return run.xcom["return_value"]
+
+
+def test_a_publication_that_failed_is_on_record(run, plan, job_id, left, store):
     short = run(record(plan, audit_uri=store, import_job_id=job_id, published=left))
     assert short["state"] == "failed"
     (row,) = read(short["record_uri"])["published"]
@@ -363,22 +371,16 @@ def test_a_publication_that_failed_is_on_record(promotion, run, plan, job_id, st
     assert row["state"] != "SUCCESS"
 
 
-def test_a_publication_that_fails_after_a_good_run_is_no_promotion(promotion, run, plan, job_id, verified, store):
+def test_a_publication_that_fails_after_a_good_run_is_no_promotion(promotion, run, plan, job_id, verified, left, store):
     """As when publishing is cleared: what verifying returned before it still stands, for this plan and this import."""
-    fault = {"kind": "fail_publish", "paths": ["Sales/tf_sales_daily"], "message": "No agent runs."}
-    promotion.sim.add_fault("test", fault)
-    arguments = {"infa_conn_id": "infa_test", "poll_interval": 0.05, "deferrable": False}
-    with pytest.raises(IdmcJobFailedError):
-        run(lambda: InfaPublishOperator(task_id="p", plan=plan, **arguments))
-    left = run.xcom["return_value"]
     short = run(record(plan, audit_uri=store, import_job_id=job_id, verified=verified, published=left))
     assert short["state"] == "failed"
     told = read(short["record_uri"])
     assert {row["new_id"] for row in told["objects"]} == {None}
     assert events(run) == {}
     promotion.sim.clear_faults()
-    left = run(lambda: InfaPublishOperator(task_id="p", plan=plan, **arguments))
-    short = run(record(plan, audit_uri=store, import_job_id=job_id, verified=verified, published=left))
+    published = run(publish(plan))
+    short = run(record(plan, audit_uri=store, import_job_id=job_id, verified=verified, published=published))
     assert short["state"] == "promoted"
     assert events(run) == {"infa://ACME_TEST/Sales": short}
 
