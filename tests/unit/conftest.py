@@ -11,10 +11,18 @@ import requests_mock as requests_mock_module
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, settings
 
 from airflow_provider_infa.idmc.session import Session
 
 from .idmc_doubles import LOGIN, LOGOUT, Clock, login_answer, new_session
+
+# Generated examples are the same on each run and each machine, however slow it is: a change that fails here failed by
+# itself. Others are tried with: pytest --hypothesis-profile=default
+settings.register_profile(
+    "repeatable", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)

@@ -413,9 +413,7 @@ def test_nothing_is_written(path: Path, tmp_path: Path) -> None:
 
 GOOD = server_package(SALES)
 SMALL = cli_package([Packed("P", "Project")])
-anywhere = hypothesis_settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+anywhere = hypothesis_settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read_or_refuse(path: Path, data: bytes, relax: bool) -> Package | None:

@@ -186,7 +186,7 @@ def test_what_else_is_sent_is_shown(action: str, fields: dict[str, Any], shown: 
 
 def sent(path: str, fields: dict[str, Any]) -> dict[str, Any]:
     """A specification with fields for one object."""
-    return {"objectSpecification": [{"sourceObjectId": f"source-{path}", **fields}]}
+    return {"objectSpecification": [{**fields, "sourceObjectId": f"source-{path}"}]}
 
 
 #: Texts that JSON writes as they are, and that hold no whitespace, which Markdown folds.
@@ -221,7 +221,7 @@ def parts(value: Any) -> Iterator[str]:
         yield value if isinstance(value, str) else json.dumps(value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_the_form_shows_all_that_is_approved(drawn: list[tuple[str, bool, str | None, dict[str, Any]]]) -> None:
     rows, entries = [], []
@@ -353,10 +353,11 @@ def test_names_stay_names(name: str) -> None:
     assert seen.count(" ".join(name.split())) >= 30
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet=st.sampled_from([*string.printable, *"äß€\u2028\u00a0\ufeff"]), max_size=30))
 @example("&quot;")
 @example("")
+@example("sourceObjectId")
 def test_no_name_changes_the_structure(name: str) -> None:
     text = markdown(plan_with(name))
     if name.strip():
@@ -367,7 +368,7 @@ def test_no_name_changes_the_structure(name: str) -> None:
     assert not AUTOLINK.search(words(text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(NASTY), min_size=2, max_size=4).map("".join))
 def test_nor_does_any_of_them_joined(name: str) -> None:
     text = markdown(plan_with(name))

@@ -190,7 +190,7 @@ NAMES = st.text(alphabet=string.printable + "äß€\u202e\u2028", min_size=1, m
 ROWS = st.lists(st.tuples(NAMES, st.sampled_from(["MTT", "Connection"]), st.sampled_from(ACTIONS)), max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ROWS, st.dictionaries(st.text(max_size=6), JSON, max_size=3))
 def test_a_hash_survives_being_stored(rows: list[tuple[str, str, str]], specification: dict[str, Any]) -> None:
     """XCom stores JSON; what comes back must be the plan that was made."""

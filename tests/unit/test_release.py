@@ -352,7 +352,7 @@ KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(KEYS, ANY, max_size=5), st.booleans())
 def test_whatever_a_manifest_says_is_read_or_refused(data: dict[str, Any], good: bool) -> None:
     """Nothing but a release or one kind of error comes of it."""
@@ -366,7 +366,7 @@ def test_whatever_a_manifest_says_is_read_or_refused(data: dict[str, Any], good:
     assert all(isinstance(key, str) for key in release.conflict_resolutions)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="ab:-[]{}&*!|>'\"#%@`,? \n\t\x00<1", max_size=40))
 def test_whatever_text_it_is(text: str) -> None:
     with pytest.raises(errors.IdmcInputError, match=r"^release\.yaml"):
