@@ -187,7 +187,8 @@ def promote(
         )
         wait = InfaImportSensor(task_id="wait", **target, import_job_id=job_id, **sensing)
         steps += [upload, start, wait]
-        # Each refuses an import that was rolled back: cleared after that, it would change or approve the restored org.
+        # Each refuses an import of another plan, and one that was rolled back: cleared after that, it would change or
+        # approve the restored org.
         imported: dict[str, Any] = {"plan": planned, "import_job_id": job_id, "backup_uri": backup}
         published: Any = None
         linked: Any = None
@@ -228,8 +229,6 @@ def promote(
             approval=decision if approval is True else {"approved": True, "by": AUTOMATIC} if approval else None,
             backup_uri=backup,
             import_job_id=job_id,
-            # Not start.output["plan_hash"]: that raises where the task did not get so far.
-            plan_hash=f"{{{{ ti.xcom_pull('{start.task_id}', key='plan_hash', map_indexes=ti.map_index) }}}}",
             published=published,
             linked=linked,
             verified=verify.output,

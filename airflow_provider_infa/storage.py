@@ -62,19 +62,22 @@ def _replace(file: Path, target: Any) -> None:
 @contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
     """
-    A file of object storage as a local one: itself if it is local, else a temporary copy.
+    A copy of a file in object storage, also of a local one: what was checked must not change before it is used.
 
     :param uri: Any path that Airflow's object storage takes.
     :raises IdmcNotFoundError: If there is no such file.
+    :raises IdmcStorageError: If it can't be read.
     """
     source = _object_path(uri)
-    if not source.exists():
-        raise IdmcNotFoundError(f"There is no file {uri!r}.")
-    if _is_local(source):
-        yield Path(source.path)
-        return
     with temporary_file(Path(source.path).name) as file:
-        source.fs.get_file(source.path, str(file))
+        try:
+            source.fs.get_file(source.path, str(file))
+            if not file.is_file():
+                raise FileNotFoundError  # it is a folder
+        except FileNotFoundError:
+            raise IdmcNotFoundError(f"There is no file {uri!r}.") from None
+        except OSError as error:
+            raise IdmcStorageError(f"{uri!r} can't be read: {error}.") from error
         yield file
 
 
@@ -127,8 +130,21 @@ def join(uri: str, *names: str) -> str:
 
 
 def exists(uri: str) -> bool:
-    """Whether there is a file. :param uri: Any path that Airflow's object storage takes."""
-    return bool(_object_path(uri).exists())
+    """
+    Whether there is a file.
+
+    :param uri: Any path that Airflow's object storage takes.
+    :raises IdmcStorageError: If the storage can't be asked.
+    """
+    path = _object_path(uri)
+    try:
+        # The exists() of fsspec takes every failure for a no.
+        path.fs.info(path.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise IdmcStorageError(f"{uri!r} can't be read: {error}.") from error
+    return True
 
 
 def write_rows(rows: Iterable[dict[str, Any]], uri: str) -> int:

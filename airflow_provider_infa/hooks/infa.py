@@ -16,10 +16,10 @@ from airflow_provider_infa.idmc import exports, imports, objects
 from airflow_provider_infa.idmc.approval import check_approval
 from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import get_job, get_log
-from airflow_provider_infa.idmc.lookup import lookup
+from airflow_provider_infa.idmc.lookup import lookup, written
 from airflow_provider_infa.idmc.models import Asset, Job, JobKind, Reference
 from airflow_provider_infa.idmc.package import Package, read_package
-from airflow_provider_infa.idmc.planned import check_plan
+from airflow_provider_infa.idmc.planned import check_job, check_plan, job_name
 from airflow_provider_infa.idmc.publish import start_publish
 from airflow_provider_infa.idmc.recheck import check_target
 from airflow_provider_infa.idmc.schedules import find_schedule, link_schedule
@@ -120,12 +120,12 @@ class InfaHook(BaseHook):
         """
         Find objects; see :func:`airflow_provider_infa.idmc.lookup.lookup`.
 
-        :param refs: Ids, or objects with ``id``, or with ``path`` and ``type``.
+        :param refs: Ids, or objects with ``id``, or with ``path`` and ``type``; paths may begin with ``Explore/``.
         :param ignore_missing: Return None for what the org lacks.
         :return: Assets in the order of ``refs``.
         :raises IdmcNotFoundError: If the org lacks some, all of which are named.
         """
-        return lookup(self.get_conn(), refs, ignore_missing=ignore_missing)
+        return lookup(self.get_conn(), map(written, refs), ignore_missing=ignore_missing)
 
     def references(self, id: str, ref_type: str = "uses") -> Iterator[Reference]:
         """
@@ -194,17 +194,19 @@ class InfaHook(BaseHook):
         See :func:`airflow_provider_infa.idmc.imports.start_import`.
 
         :param id: Import job id, from the upload.
-        :param name: Name of the job.
+        :param name: Name of the job; that of one with a plan ends with the beginning of the plan's hash.
         :param import_specification: IDMC's ``importSpecification``; with a plan, the plan's.
         :param plan: The plan to carry out. Right before the start it is made sure that it still holds.
         :param approval: What was decided about the plan; necessary if the connection is protected.
         :param before: Called as well right before the start; may raise to prevent it.
         :raises IdmcApprovalError: If the plan was not approved, and had to be, or another one was.
-        :raises IdmcPlanOutdatedError: If the target org changed since the plan was made.
+        :raises IdmcPlanOutdatedError: If the target org changed since the plan was made, or if the job was started for
+            another plan.
         """
         if plan is not None:
             plan = check_plan(plan)
             import_specification = plan["import_specification"]
+            name = job_name(name or "job", plan)
 
         def check() -> None:
             before()
@@ -216,6 +218,8 @@ class InfaHook(BaseHook):
         job, is_new = imports.start_import(
             self.get_conn(), id, name=name, import_specification=import_specification, before=check
         )
+        if plan is not None:
+            check_job(plan["hash"], job)
         if not is_new:
             self.log.warning(
                 "Import job %s is already %s: it is not started again. To import once more, plan and upload again.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -55,6 +55,7 @@ def describe(session: Session, plan: Mapping[str, Any], package: Package) -> dic
         "package": {"sha256": package.sha256, "size": package.size},
         "objects": _with_state(session, rows),
         "created": created(plan),
+        "schedules": plan["schedules"],
     }
 
 
@@ -98,7 +99,6 @@ def changed_since(
     job: Job,
     restored_at: str | None,
     user: str,
-    linked: Collection[str] = (),
 ) -> list[str]:
     """
     Objects of a backup that were changed since the import that is to be undone, as sentences.
@@ -114,8 +114,9 @@ def changed_since(
     :param restored_at: When the backup was last restored, as IDMC writes it: that is no change, and what came before
         it was looked at then.
     :param user: Who restores: the importing user, unless the connection names another one since.
-    :param linked: Paths of the tasks that may have been linked to a schedule since.
     """
+    # These may have been linked to a schedule since.
+    linked = {*backup.get("schedules", ()), *(row["path"] for row in backup["objects"] if row["schedule"])}
     refs = [{"path": row["path"], "type": row["type"]} for row in backup["objects"]]
     found: Iterable[Asset | None] = lookup(session, refs, ignore_missing=True)
     # Nothing tells when failed jobs end.

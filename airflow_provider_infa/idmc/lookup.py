@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from airflow_provider_infa.idmc.answers import expect, optional
 from airflow_provider_infa.idmc.errors import IdmcError, IdmcInputError, IdmcNotFoundError, IdmcRequestError
-from airflow_provider_infa.idmc.models import Asset
+from airflow_provider_infa.idmc.models import Asset, plain_path
 from airflow_provider_infa.idmc.objects import list_objects
 from airflow_provider_infa.idmc.session import Session
 
@@ -47,6 +47,11 @@ def lookup(
     if missing and not ignore_missing:
         raise IdmcNotFoundError(f"Org {session.login().org_name} has no {', no '.join(dict.fromkeys(missing))}.")
     return result
+
+
+def written(ref: Mapping[str, str] | str) -> Mapping[str, str] | str:
+    """A reference as people write it, made fit for :func:`lookup`. :param ref: Its path may begin with ``Explore/``."""
+    return {**ref, "path": plain_path(str(ref["path"]))} if isinstance(ref, Mapping) and ref.get("path") else ref
 
 
 def _find(session: Session, refs: Sequence[Mapping[str, str]]) -> list[Asset]:
@@ -125,7 +130,7 @@ def _reference(ref: Mapping[str, str] | str) -> dict[str, str]:
         if ref.get("id"):
             return {"id": ref["id"]}
         if ref.get("path") and ref.get("type"):
-            return {"path": ref["path"].removeprefix("/").removeprefix("Explore/"), "type": ref["type"]}
+            return {"path": ref["path"], "type": ref["type"]}
     raise IdmcInputError(f"{ref!r} is no reference to an object: give an id, or a path and a type.")
 
 

@@ -37,6 +37,17 @@ def full_path(parent: str | None, name: str) -> str:
     return "/".join([*parts, name])
 
 
+def plain_path(path: str) -> str:
+    """
+    A path as lookup takes it, of one as people write it: ``Explore/Sales/mt_load`` stands for ``Sales/mt_load``.
+
+    Not for paths that IDMC told: there may be a project that is called Explore.
+
+    :param path: With or without a leading slash.
+    """
+    return path.removeprefix("/").removeprefix("Explore/")
+
+
 @dataclass(frozen=True)
 class Asset:
     """

@@ -17,13 +17,22 @@ from airflow_provider_infa.idmc.imports import check_conflict_resolution
 from airflow_provider_infa.idmc.jobs import mapping_argument
 from airflow_provider_infa.idmc.login import Login
 from airflow_provider_infa.idmc.lookup import lookup
-from airflow_provider_infa.idmc.models import CONNECTION, RUNTIME_ENVIRONMENT, Asset, same_type
+from airflow_provider_infa.idmc.models import CONNECTION, FOLDER, PROJECT, RUNTIME_ENVIRONMENT, Asset, same_type
 from airflow_provider_infa.idmc.package import Package, PackageObject
 from airflow_provider_infa.idmc.planned import BLOCKED, CREATE, MAP, OVERWRITE, REUSE, Plan, PlannedObject
 from airflow_provider_infa.idmc.schedules import find_schedule
 from airflow_provider_infa.idmc.session import Session
 from airflow_provider_infa.idmc.source_control import obstacle, source_controlled
-from airflow_provider_infa.idmc.wishes import Chosen, Wishes, included, is_asset, is_container, select, unused
+from airflow_provider_infa.idmc.wishes import (
+    Chosen,
+    Wishes,
+    included,
+    is_asset,
+    is_container,
+    is_mapped,
+    select,
+    unused,
+)
 
 
 def plan_import(session: Session, package: Package, wishes: Wishes, *, source: Session | None = None) -> Plan:
@@ -50,10 +59,16 @@ def plan_import(session: Session, package: Package, wishes: Wishes, *, source: S
     landing = Counter(map(_landing, chosen, found))
 
     planned = []
+    made: set[str] = set()
     for c, asset in zip(chosen, found, strict=True):
         o, ref = c.object, c.reference
-        if not is_asset(o):
+        if is_container(o) and ref["path"] in made and not is_mapped(o, wishes):
+            reason = f"Another object of the package creates {ref['path']!r}."
+            planned.append(PlannedObject(o, None, ref["path"], REUSE, reason))
+        elif not is_asset(o):
             planned.append(_plan_fixed(o, asset, ref["path"], wishes, _users(o, package), org))
+            if is_container(o) and planned[-1].action == CREATE:
+                made.add(ref["path"])
         elif landing[_landing(c, asset)] > 1:
             place = asset.path if asset else ref["path"]
             reason = f"Another object of the package would land on {place!r} as well."
@@ -65,6 +80,7 @@ def plan_import(session: Session, package: Package, wishes: Wishes, *, source: S
     arriving = [p.source for p in planned if p.is_arriving and not is_container(p.source)]
     missing, remarks = missing_dependencies(session, source, package, arriving, wishes)
 
+    remarks = [*remarks, *_homeless(session, planned, org)]
     schedules = _schedules(session, planned, wishes)
 
     specification: dict[str, Any] = {"defaultConflictResolution": default}
@@ -102,6 +118,19 @@ def _unplanned(wishes: Wishes, schedules: Mapping[str, str]) -> list[str]:
     if not strangers:
         return []
     return [f"schedules names {some(strangers)}, which the import does not bring, or which is no mapping task."]
+
+
+def _homeless(session: Session, planned: Sequence[PlannedObject], org: str) -> list[str]:
+    """What nobody has of that in which new assets lie, as a sentence. No source tells what IDMC does about it."""
+    held = {p.target_path for p in planned if is_container(p.source)}
+    new = (p.target_path.rpartition("/")[0] for p in planned if p.action == CREATE and is_asset(p.source))
+    lacking = [path for path in dict.fromkeys(new) if path and path not in held]
+    found = lookup(
+        session, [{"path": p, "type": FOLDER if "/" in p else PROJECT} for p in lacking], ignore_missing=True
+    )
+    if not (nowhere := [path for path, asset in zip(lacking, found, strict=True) if asset is None]):
+        return []
+    return [f"Neither the package nor org {org} has {some(nowhere)}: the import creates that, or fails."]
 
 
 def check_orgs(package: Package, target: Login, source: Login | None) -> None:
@@ -161,14 +190,13 @@ def _plan_fixed(
 ) -> PlannedObject:
     """Plan a container, connection or runtime environment: IDMC never overwrites those."""
     argument = mapping_argument(o.type)
-    is_mapped = o.path in getattr(wishes, argument) and wanted != o.path
     fix = f"{argument}={{{o.path!r}: '<name in {org}>'}}."
-    if asset is not None and is_mapped:
+    if asset is not None and is_mapped(o, wishes):
         reason = f"{argument} maps it to {asset.path!r}."
         return PlannedObject(o, asset, asset.path, MAP, reason, {"targetObjectId": asset.id})
     if asset is not None:
         return PlannedObject(o, asset, asset.path, REUSE, f"Org {org} has it.")
-    if is_mapped:
+    if is_mapped(o, wishes):
         reason = f"{argument} maps it to {wanted!r}, which org {org} does not have."
         return PlannedObject(o, None, wanted, BLOCKED, reason, argument=fix)
     if same_type(o.type, RUNTIME_ENVIRONMENT):
@@ -189,7 +217,7 @@ def _plan_asset(c: Chosen, asset: Asset | None, default: str, org: str) -> Plann
             return PlannedObject(
                 o, None, o.path, BLOCKED, reason, argument="another targetObjectId in conflict_resolutions."
             )
-        overwrites = rule.get("conflictResolution", default) == "OVERWRITE"
+        overwrites = c.is_included and rule.get("conflictResolution", default) == "OVERWRITE"
         reason = f"conflict_resolutions maps it to {asset.path!r}."
         return PlannedObject(o, asset, asset.path, MAP, reason, rule, overwrites=overwrites)
     if asset is None and not c.is_brought:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPlanBlockedError
-from airflow_provider_infa.idmc.models import CONNECTION, FOLDER, PROJECT, SCHEDULABLE, Asset, same_type
+from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcPlanBlockedError, IdmcPlanOutdatedError
+from airflow_provider_infa.idmc.models import CONNECTION, FOLDER, PROJECT, SCHEDULABLE, Asset, Job, same_type
 from airflow_provider_infa.idmc.package import Package, PackageObject
 from airflow_provider_infa.idmc.schemas import fault
 
 #: Version of the plan's layout, raised when a reader of plans has to change.
 VERSION = 1
 CREATE, OVERWRITE, REUSE, MAP, BLOCKED = ACTIONS = ("create", "overwrite", "reuse", "map", "blocked")
+#: How the names of jobs end that were started for a plan.
+_OF_PLAN = re.compile(r"-plan-([0-9a-f]{12})$")
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Plan:
     :param org_id: Id of the target org.
     :param org_name: Name of the target org.
     :param user: The promoting user: who is logged in to the target org.
-    :param objects: What would happen to each object, in the package's order.
+    :param objects: What would happen to each object, what others need first.
     :param import_specification: What the start of the import has to send.
     :param schedules: Path of a mapping task in the target org to the schedule that it gets after the import.
     :param warnings: Names in the wishes that concern nothing in the package: a slip, or of use for another package.
@@ -235,3 +238,35 @@ def check_plan(plan: Any) -> dict[str, Any]:
     if found := fault("plan", dict(plan)):
         raise IdmcInputError(f"The plan is damaged ({found}): plan again.")
     return dict(plan)
+
+
+def job_name(name: str, plan: Mapping[str, Any]) -> str:
+    """
+    Name for a job that is started for a plan: IDMC tells it with the job's state, so that job and plan stay together
+    whatever becomes of Airflow's memory of them.
+
+    :param name: What else the job is to be called.
+    :param plan: The plan.
+    """
+    return f"{name}-plan-{plan['hash'][:12]}"
+
+
+def is_for(plan_hash: str, job: Job) -> bool:
+    """Whether a job was started for a plan, or need not be for any. :param plan_hash: Of the plan. :param job: Job."""
+    named = _OF_PLAN.search(job.name or "")
+    return named is None or plan_hash.startswith(named[1])
+
+
+def check_job(plan_hash: str, job: Job) -> None:
+    """
+    Refuse a job that was started for another plan.
+
+    :param plan_hash: Hash of the plan.
+    :param job: The job.
+    :raises IdmcPlanOutdatedError: If it was.
+    """
+    if not is_for(plan_hash, job):
+        raise IdmcPlanOutdatedError(
+            f"Job {job.id}, called {job.name}, was started for another plan than {plan_hash[:12]}. Nothing was done. "
+            "Clear the tasks from plan on, or trigger a new run."
+        )

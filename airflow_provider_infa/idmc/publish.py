@@ -42,7 +42,8 @@ def batches(objects: Iterable[Mapping[str, str]]) -> list[tuple[JobKind, list[st
     """
     The calls that publish objects: the kind of job, and the asset paths in the order in which they are published.
 
-    :param objects: Rows with ``path`` and ``type``; the order within a type is kept, a repeated one counts once.
+    :param objects: Rows with ``path`` and ``type`` as lookup tells them; their order within a type is kept, a repeated
+        one counts once.
     :raises IdmcInputError: If one has no path, or is of a type that can't be published.
     """
     groups: dict[str, dict[str, None]] = {type: {} for type in PUBLISHABLE}
@@ -54,7 +55,7 @@ def batches(objects: Iterable[Mapping[str, str]]) -> list[tuple[JobKind, list[st
             raise IdmcInputError(
                 f"{row.get('type')} {path!r} can't be published; IDMC publishes {', '.join(PUBLISHABLE)}."
             )
-        groups[type][f"Explore/{path.removeprefix('/').removeprefix('Explore/')}.{type}.xml"] = None
+        groups[type][f"Explore/{path}.{type}.xml"] = None
     calls = {
         JobKind.PUBLISH_CAI: [path for type in CAI_TYPES for path in groups[type]],
         JobKind.PUBLISH: list(groups[TASKFLOW]),

@@ -26,7 +26,7 @@ def check_target(session: Session, plan: Mapping[str, Any]) -> None:
     :param session: Session with the target org.
     :param plan: A plan, checked by :func:`~airflow_provider_infa.idmc.planned.check_plan`.
     :raises IdmcWrongOrgError: If the plan is for another org.
-    :raises IdmcPlanOutdatedError: With every difference.
+    :raises IdmcPlanOutdatedError: With every difference; also if another user is logged in now.
     """
     login = session.login()
     planned_org = plan["target_org"]
@@ -34,6 +34,11 @@ def check_target(session: Session, plan: Mapping[str, Any]) -> None:
         raise IdmcWrongOrgError(
             f"The plan is for org {planned_org['name']} ({planned_org['id']}), but the connection leads to org "
             f"{login.org_name} ({login.org_id}). Nothing was started."
+        )
+    if login.user != plan["user"]:
+        raise IdmcPlanOutdatedError(
+            f"The plan says that {plan['user']} imports, but the connection logs in as {login.user} now. Nothing was "
+            "started. Plan again, in a new run if a person approves."
         )
     rows = list(plan["objects"])
     refs = [{"path": row["target"]["path"], "type": row["target"]["type"]} for row in rows]

@@ -23,19 +23,21 @@ def state_of(
     approval: Mapping[str, Any] | None,
     verified: Mapping[str, Any] | None,
     restored: Mapping[str, Any] | None,
+    undone: Mapping[str, Any] | None = None,
 ) -> str:
     """
     How a promotion ended, by what its steps returned.
 
     A step that did not run returned nothing; or, if the run is not its first, Airflow still has what it returned then.
     So a verdict counts only if it is about this plan and this import; and a good one only if no step before it has
-    failed since.
+    failed since, and nobody has restored the backup.
     """
     this = (import_job_id, plan["hash"])
     verdict = (verified.get("import_job_id"), verified.get("plan_hash")) if verified else None
-    if import_job_id and verdict == this and is_complete:
+    if import_job_id and verdict == this and is_complete and not undone:
         return PROMOTED
-    if import_job_id and restored and (restored.get("undone"), restored.get("plan_hash")) == this:
+    is_restored = restored and (restored.get("undone"), restored.get("plan_hash")) == this
+    if import_job_id and (is_restored or (undone and undone.get("complete"))):
         return ROLLED_BACK
     if any(row["action"] == plans.BLOCKED for row in plan["objects"]):
         return BLOCKED
@@ -56,6 +58,7 @@ def record_of(
     verified: Mapping[str, Any] | None,
     restored: Mapping[str, Any] | None,
     is_complete: bool,
+    undone: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """
@@ -71,6 +74,7 @@ def record_of(
     :param verified: What verifying returned.
     :param restored: What the rollback returned.
     :param is_complete: Whether all steps between the import and verifying returned something.
+    :param undone: What is noted beside the backup of a restore that undoes the import, if there was one.
     :param more: Further members.
     """
     package = plan["package"]
@@ -86,6 +90,7 @@ def record_of(
         approval=approval,
         verified=verified,
         restored=restored,
+        undone=undone,
     )
     verified = verified if state == PROMOTED else None
     ids = {(row["path"], row["type"]): row["new_id"] for row in (verified or {}).get("objects", ())}

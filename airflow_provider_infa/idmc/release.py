@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from airflow_provider_infa.idmc.errors import IdmcInputError
-from airflow_provider_infa.idmc.lookup import lookup
+from airflow_provider_infa.idmc.lookup import lookup, written
 from airflow_provider_infa.idmc.models import FOLDER, PROJECT, Asset, same_type
 from airflow_provider_infa.idmc.objects import list_objects
 from airflow_provider_infa.idmc.schemas import validator
@@ -123,7 +123,7 @@ def find_objects(session: Session, release: Release) -> list[Asset]:
     :raises IdmcNotFoundError: If the org lacks an object that the release names; all of them are told.
     :raises IdmcInputError: If a pattern of ``include`` finds nothing.
     """
-    found = {asset.id: asset for asset in lookup(session, release.objects) if asset}
+    found = {asset.id: asset for asset in lookup(session, map(written, release.objects)) if asset}
     for pattern in release.include:
         hits = [asset for asset in _below(session, pattern) if _fits(asset, pattern, release.types)]
         if not hits:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_infa.idmc.errors import IdmcVerificationError
 from airflow_provider_infa.idmc.lookup import lookup
-from airflow_provider_infa.idmc.models import Asset, Job, ObjectResult
+from airflow_provider_infa.idmc.models import Asset, Job, ObjectResult, full_path
 from airflow_provider_infa.idmc.planned import BLOCKED, CREATE, OVERWRITE, REUSE
 from airflow_provider_infa.idmc.session import Session
 
@@ -32,12 +33,15 @@ def verify_import(session: Session, plan: Mapping[str, Any], job: Job) -> list[d
     refs = [{"path": row["target"]["path"], "type": row["target"]["type"]} for row in rows]
     found = lookup(session, refs, ignore_missing=True)
     results = {result.id: result for result in job.objects or ()}
+    places = Counter(_place(row) for row in rows)
     differences = []
     verified = []
     for row, asset in zip(rows, found, strict=True):
         source, target = row["source"], row["target"]
         result = results.get(source["id"])
-        if difference := _difference(row, asset, result):
+        # Which of two folders that become one creates it, is for IDMC to decide.
+        is_shared = places[_place(row)] > 1
+        if difference := _difference(row, asset, result, is_shared=is_shared):
             differences.append(f"{target['type']} {target['path']}: {difference}")
         verified.append(
             {
@@ -58,7 +62,13 @@ def verify_import(session: Session, plan: Mapping[str, Any], job: Job) -> list[d
     return verified
 
 
-def _difference(row: Mapping[str, Any], asset: Asset | None, result: ObjectResult | None) -> str | None:
+def _place(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["target"]["path"], row["target"]["type"].upper()
+
+
+def _difference(
+    row: Mapping[str, Any], asset: Asset | None, result: ObjectResult | None, *, is_shared: bool
+) -> str | None:
     action, target = row["action"], row["target"]
     if action == BLOCKED:
         return None
@@ -67,8 +77,13 @@ def _difference(row: Mapping[str, Any], asset: Asset | None, result: ObjectResul
     if target["id"] is not None and asset.id != target["id"]:
         return f"its id was {target['id']}, and is now {asset.id}: it is another object."
     done = result.done if result else None
-    if done and done not in _FITTING.get(action, {done}):
+    fitting = {"created", "reused"} if is_shared else set()
+    if done and done not in _FITTING.get(action, {done}) | fitting:
         return f"planned to {action}, but IDMC says that it was {done}."
+    # Whether IDMC would show the path in the package, where that is another one, was seen nowhere.
+    expected = {target["path"], row["source"]["path"], full_path(*target["path"].rpartition("/")[::2])}
+    if done in ("created", "overwritten") and result and result.target_path and result.target_path not in expected:
+        return f"planned to {action}, but IDMC says that it was {done} as {result.target_path}."
     unchanged = (asset.updated_by, asset.update_time) == (target["updated_by"], target["update_time"])
     if row["overwrites"] and unchanged and done != "overwritten":
         return f"planned to {action}, but it is as it was: last changed by {asset.updated_by} at {asset.update_time}."

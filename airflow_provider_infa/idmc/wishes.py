@@ -116,14 +116,26 @@ def target_reference(o: PackageObject, wishes: Wishes, rule: Mapping[str, Any]) 
     if same_type(o.type, CONNECTION) or same_type(o.type, RUNTIME_ENVIRONMENT):
         names: Mapping[str, str] = getattr(wishes, mapping_argument(o.type))
         return {"path": names.get(o.path, o.path), "type": o.type}
-    # The longest mapped container decides, so that a folder can go elsewhere than its project.
-    path = o.path
-    for end in range(len(parts := o.path.split("/")), 0, -1):
-        container = "/".join(parts[:end])
-        if container in wishes.projects and (end < len(parts) or is_container(o)):
-            path = "/".join([wishes.projects[container], *parts[end:]])
-            break
+    path = wishes.projects.get(o.path) if is_container(o) else None
+    path = carried(o, wishes) if path is None else path
     return {"path": path, "type": (FOLDER if "/" in path else PROJECT) if is_container(o) else o.type}
+
+
+def carried(o: PackageObject, wishes: Wishes) -> str:
+    """Where an object lands with what it lies in: the longest mapped container decides, so folders can go elsewhere."""
+    parts = o.path.split("/")
+    for end in range(len(parts) - 1, 0, -1):
+        if place := wishes.projects.get("/".join(parts[:end])):
+            return "/".join([place, *parts[end:]])
+    return o.path
+
+
+def is_mapped(o: PackageObject, wishes: Wishes) -> bool:
+    """Whether the specification has to map a container, connection or runtime environment."""
+    wanted = getattr(wishes, mapping_argument(o.type)).get(o.path)
+    # A folder may have to be mapped to the very place where it is, because its project goes elsewhere.
+    unmapped = carried(o, wishes) if is_container(o) else o.path
+    return wanted is not None and not wanted == unmapped == o.path
 
 
 def included(package: Package, include: Sequence[str | Mapping[str, str]]) -> list[str]:
@@ -158,18 +170,24 @@ def _covered(package: Package, included: Collection[str]) -> set[str]:
 
 
 def _with_needed(package: Package, covered: Iterable[str]) -> list[PackageObject]:
-    """The covered objects, what they depend on, and the containers of all that; in the package's order."""
+    """The covered objects, what they depend on, and the containers of all that; what others need comes first."""
     by_id = {o.id: o for o in package.objects}
     containers = {o.path: o.id for o in package.objects if is_container(o)}
-    needed = set(covered)
-    rest = list(needed)
+    ordered: dict[str, PackageObject] = {}
+    begun: set[str] = set()
+    covered = set(covered)
+    # Not by recursion: chains may be long, and circles happen.
+    rest = [o.id for o in reversed(package.objects) if o.id in covered]
     while rest:
-        o = by_id[rest.pop()]
+        o = by_id[rest[-1]]
         parent = () if is_root(o) else (containers.get(o.path.rpartition("/")[0]),)
-        new = {id for id in (*o.refs, *parent) if id in by_id and id not in needed}
-        needed |= new
-        rest += new
-    return [o for o in package.objects if o.id in needed]
+        new = [id for id in (*parent, *o.refs) if id in by_id and id not in begun] if o.id not in begun else []
+        begun.add(o.id)
+        if new:
+            rest += reversed(new)
+        else:
+            ordered[rest.pop()] = o
+    return list(ordered.values())
 
 
 def unused(package: Package, wishes: Wishes) -> list[str]:

@@ -16,7 +16,7 @@ from airflow_provider_infa.idmc.imports import start_import, started_import
 from airflow_provider_infa.idmc.jobs import wait
 from airflow_provider_infa.idmc.models import SCHEDULABLE, Job, JobKind, same_type
 from airflow_provider_infa.idmc.package import read_package
-from airflow_provider_infa.idmc.planned import check_plan
+from airflow_provider_infa.idmc.planned import check_job, check_plan, job_name
 from airflow_provider_infa.idmc.recheck import check_target
 from airflow_provider_infa.operators.exports import export
 from airflow_provider_infa.operators.jobs import InfaJobOperator
@@ -78,11 +78,15 @@ class InfaBackupOperator(InfaJobOperator):
         if not ids:
             self.log.info("The import will overwrite nothing in org %s, so there is no backup.", hook.org_name)
             return None
-        return export(context, hook, ids, name=f"{name}-backup", include_dependencies=False, include_tags=True)
+        # A retry after the plan was made anew must not go on with the export of what there was before.
+        purpose, name = f"backup for {plan['hash']}", job_name(f"{name}-backup", plan)
+        return export(context, hook, ids, name=name, purpose=purpose, include_dependencies=False, include_tags=True)
 
     def finish(self, context: Context, hook: InfaHook, job_id: str) -> str:
-        super().finish(context, hook, job_id)
         plan = check_plan(arguments.mapping(self.plan, "plan"))
+        # While the task was deferred it may have been made anew.
+        check_job(plan["hash"], hook.get_export(job_id))
+        super().finish(context, hook, job_id)
         uri = self._place(context, plan)
         with temporary_file(backups.PACKAGE) as file:
             hook.download_export_package(job_id, file)
@@ -195,9 +199,7 @@ class InfaRestoreOperator(InfaJobOperator):
         if undone is None or force:
             later = []
         else:
-            linked = set(arguments.mapping(self.plan, "plan").get("schedules", ()))
-            linked |= {row["path"] for row in backup["objects"] if row["schedule"]}
-            later = backups.changed_since(hook.get_conn(), backup, undone, restored_at, login.user, linked)
+            later = backups.changed_since(hook.get_conn(), backup, undone, restored_at, login.user)
         if later:
             head = "What would be restored was changed since the import. With force=True that is lost:"
             raise IdmcPlanOutdatedError("\n  ".join([head, *later]))
@@ -281,7 +283,13 @@ class InfaRestoreOperator(InfaJobOperator):
         if job is None:
             if rollback:
                 raise AirflowSkipException(f"Import job {job_id} was never started, so nothing is rolled back.")
-            raise IdmcInputError(f"Import job {job_id} was never started: there is nothing to undo.")
+            raise IdmcInputError(
+                f"IDMC does not know that import job {job_id} was ever started, so there is nothing to undo. To bring "
+                "back the backup all the same, leave import_job_id out."
+            )
+        plan, uri = arguments.mapping(self.plan, "plan"), arguments.text(self.backup_uri)
+        for made_for in ([plan["hash"]] if plan else []) + ([read_backup(uri)["plan_hash"]] if uri else []):
+            check_job(made_for, job)
         return self._ended(hook, job)
 
     def _ended(self, hook: InfaHook, job: Job) -> Job:

@@ -137,7 +137,9 @@ class InfaDownloadPackageOperator(Stoppable, BaseOperator):
         return self.package_uri
 
 
-def export(context: Context, hook: InfaHook, ids: Sequence[str], *, name: str, **options: bool) -> str:
+def export(
+    context: Context, hook: InfaHook, ids: Sequence[str], *, name: str, purpose: str | None = None, **options: bool
+) -> str:
     """
     Start an export, or go on with the one that an earlier try of the task started.
 
@@ -145,6 +147,7 @@ def export(context: Context, hook: InfaHook, ids: Sequence[str], *, name: str, *
     :param hook: Hook of the org.
     :param ids: Ids of the objects.
     :param name: Name for the job.
+    :param purpose: What else has to be the same for an earlier try's export to serve.
     :param options: As :func:`airflow_provider_infa.idmc.exports.start_export` takes them.
     :return: Id of the job.
     """
@@ -154,7 +157,7 @@ def export(context: Context, hook: InfaHook, ids: Sequence[str], *, name: str, *
         log.info("Started export job %s of %d objects in org %s.", job.id, len(ids), hook.org_name)
         return job.id
 
-    return attach_or_start(context, hook, JobKind.EXPORT, [list(ids), options], start)
+    return attach_or_start(context, hook, JobKind.EXPORT, [list(ids), purpose, options], start)
 
 
 def _ids(hook: InfaHook, objects: list[dict[str, Any] | str]) -> list[str]:

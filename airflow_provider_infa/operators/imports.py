@@ -261,13 +261,14 @@ class InfaStartImportOperator(InfaJobOperator):
     Start an import job, once.
 
     The job's state is asked for first: a retry, or a second task for the same job, attaches to what is already running
-    or finished. To import again on purpose, clear from the plan on.
+    or finished, unless that was started for another plan. To import again on purpose, clear from the plan on.
 
     ``plan``, ``approval``, ``package_sha256`` and ``backup_uri`` must not come to nothing where a DAG gives them; of a
     mapped task, an element that is None counts as not given.
 
     :param import_job_id: Import job id, from the upload.
-    :param name: Name of the job in IDMC; by default made of DAG and run.
+    :param name: Name of the job in IDMC; by default made of DAG and run. With a plan, the beginning of its hash is
+        added, by which the tasks behind it know what the job was started for.
     :param plan: The plan to carry out: ``plan.output``. Right before the start it is made sure that the target org
         still is what the plan assumed; if not, nothing is started and the differences are shown.
     :param approval: What was decided about the plan: ``approve.output``. Necessary if the connection is protected.
@@ -284,8 +285,8 @@ class InfaStartImportOperator(InfaJobOperator):
     :param fail_on_failure: Whether a failed job fails the task; False leaves the verdict to a sensor that follows.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param infa_conn_id: Airflow connection of the target org.
-    :return: Import job id. XCom ``plan_hash`` holds the hash of the plan, if there is one. After waiting, XCom
-        ``result`` holds the job's summary, ``objects`` a row for each object, unless the verdict is left to a sensor.
+    :return: Import job id. After waiting, XCom ``result`` holds the job's summary, ``objects`` a row for each object,
+        unless the verdict is left to a sensor.
     """
 
     kind = JobKind.IMPORT
@@ -343,10 +344,6 @@ class InfaStartImportOperator(InfaJobOperator):
         self._check_package(plan)
         shown = plan.get("import_specification") if plan else specification
         self.log.info("importSpecification: %s", json.dumps(shown, ensure_ascii=False))
-        if plan:
-            # Before the start, whose answer may be lost. In a run that is planned again and then rejected, this tells
-            # that the import was another plan's.
-            context["ti"].xcom_push(key="plan_hash", value=plan.get("hash"))
         job = hook.start_import(
             arguments.text(self.import_job_id) or "",
             name=name,

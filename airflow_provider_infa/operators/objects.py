@@ -95,6 +95,8 @@ class InfaListObjectsOperator(Stoppable, BaseOperator):
         self.updated_before = updated_before
         self.updated_by = updated_by
         self.query = query
+        # Were one of these dropped because it came to nothing, much more would be promoted than was meant.
+        self._given = arguments.given(location=location, tag=tag, updated_by=updated_by, query=query)
         self.manifest = manifest
         self.limit = limit
         self.batch_size = batch_size
@@ -134,6 +136,10 @@ class InfaListObjectsOperator(Stoppable, BaseOperator):
             "updated_by": arguments.text(self.updated_by),
             "query": arguments.text(self.query),
         }
+        if empty := [name for name in sorted(self._given) if not filters[name]]:
+            raise IdmcInputError(
+                f"{' and '.join(empty)} came to nothing, so far more would be listed. Give a value, or leave it out."
+            )
         limit = arguments.number(self.limit, "limit")
         release = arguments.release(self.manifest)
         if release == Release():

@@ -12,10 +12,10 @@ from airflow_provider_infa import arguments
 from airflow_provider_infa.attaching import attach_or_start
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError, IdmcJobFailedError
-from airflow_provider_infa.idmc.models import JobKind, JobState, ObjectResult
+from airflow_provider_infa.idmc.models import JobKind, JobState, ObjectResult, plain_path
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.publish import batches, is_publishable, object_of
-from airflow_provider_infa.restored import refuse_if_restored
+from airflow_provider_infa.restored import check_import
 from airflow_provider_infa.waiting import (
     Stoppable,
     deadline_after,
@@ -44,6 +44,9 @@ def publish_all(
     """
     Publish objects, one call after the other; or, if deferrable, leave the worker while one runs.
 
+    What failed is published again as long as that helps: within a type, it may need what came after it. What is in the
+    org need not refer to the same assets as what is in a package.
+
     :param operator: The task.
     :param context: Of the task.
     :param hook: Hook of the org.
@@ -56,16 +59,20 @@ def publish_all(
     :param more: What that finds in the event's ``carry``, besides ``jobs`` and ``deadline``.
     :return: What became of each object.
     """
-    calls = batches(objects)
-    started = [(JobKind(kind), job_id) for kind, job_id in jobs]
+    before = [(JobKind(kind), job_id) for kind, job_id in jobs]
+    started: list[tuple[JobKind, str]] = []
 
     def start(kind: JobKind, paths: Sequence[str]) -> str:
         job = hook.start_publish(kind, paths)
         operator.log.info("Publish job %s of %d assets in org %s is %s.", job.id, len(paths), hook.org_name, job.word)
         return job.id
 
-    for kind, paths in calls[len(started) :]:
-        job_id = attach_or_start(context, hook, kind, [paths, more], partial(start, kind, paths))
+    def run(kind: JobKind, paths: Sequence[str], round: int) -> str:
+        """Id of the job that publishes these, once it is over."""
+        if len(started) < len(before):
+            started.append(before[len(started)])
+            return started[-1][1]
+        job_id = attach_or_start(context, hook, kind, [paths, round, more], partial(start, kind, paths))
         started.append((kind, job_id))
         wait_for_job(
             operator,
@@ -78,14 +85,19 @@ def publish_all(
             resume=resume,
             carry={"jobs": [[kind.value, id] for kind, id in started], "deadline": deadline, **more},
         )
-    results = [
-        result
-        for (kind, job_id), (_, paths) in zip(started, calls, strict=True)
-        for result in _results(hook, kind, job_id, paths)
-    ]
-    for r in results:
+        return job_id
+
+    results: dict[tuple[str, str], ObjectResult] = {}
+    rest, round = [dict(row) for row in objects], 0
+    while rest:
+        ended = [(kind, run(kind, paths, round), paths) for kind, paths in batches(rest)]
+        told = [result for kind, job_id, paths in ended for result in _results(hook, kind, job_id, paths)]
+        results |= {(r.path, r.type): r for r in told}
+        failed = [{"path": r.path, "type": r.type} for r in told if r.state is not JobState.SUCCESSFUL]
+        rest, round = (failed if len(failed) < len(told) else []), round + 1
+    for r in results.values():
         operator.log.info("%-11s %-20s %s %s", r.word, r.type, r.path, r.message or "")
-    return results
+    return list(results.values())
 
 
 def after_publish_job(event: dict[str, Any] | None) -> dict[str, Any]:
@@ -136,7 +148,7 @@ class InfaPublishOperator(Stoppable, BaseOperator):
     :param plan: Instead of ``objects``, the plan of the import: what that brings and can be published.
     :param backup_uri: The backup that was made before the import: if it has been restored since, the task fails and
         changes nothing.
-    :param import_job_id: That import's job; needed with ``backup_uri`` only.
+    :param import_job_id: That import's job; needed with ``backup_uri``. Started for another plan, it fails the task.
     :param poll_interval: Seconds between two looks once a job has run for a while; 10 by default.
     :param timeout: Seconds to wait at most, for all calls together; an hour by default. A real org took 3 to 13 minutes
         for 199 assets.
@@ -182,7 +194,7 @@ class InfaPublishOperator(Stoppable, BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         with failing_for_good(job_is_retried=True), InfaHook(self.infa_conn_id) as hook:
-            refuse_if_restored(hook, self.backup_uri, self.import_job_id)
+            check_import(hook, arguments.mapping(self.plan, "plan"), self.backup_uri, self.import_job_id)
             deadline = deadline_after(arguments.seconds(self.timeout, "timeout"), self.execution_timeout)
             return self._publish(context, hook, [], deadline)
 
@@ -226,4 +238,4 @@ class InfaPublishOperator(Stoppable, BaseOperator):
             return [target for target in arriving if is_publishable(target["type"])]
         if ids := [row for row in rows if isinstance(row, str)]:
             raise IdmcInputError(f"objects must be rows with path and type, not {ids[0]!r}.")
-        return [dict(row) for row in rows if not isinstance(row, str)]
+        return [{**row, "path": plain_path(str(row.get("path") or ""))} for row in rows if not isinstance(row, str)]

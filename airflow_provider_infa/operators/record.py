@@ -12,8 +12,9 @@ from airflow_provider_infa import arguments
 from airflow_provider_infa.assets import asset_uris
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcError
-from airflow_provider_infa.idmc.planned import check_plan
+from airflow_provider_infa.idmc.planned import check_plan, is_for
 from airflow_provider_infa.idmc.record import PROMOTED, record_of, short_form
+from airflow_provider_infa.restored import restore_of
 from airflow_provider_infa.storage import exists, join, read_text, write_text
 from airflow_provider_infa.waiting import Stoppable, failing_for_good
 
@@ -45,10 +46,8 @@ class InfaRecordPromotionOperator(Stoppable, BaseOperator):
     :param plan: The plan.
     :param approval: What was decided about it.
     :param backup_uri: Where its backup is.
-    :param import_job_id: The import job, started or not.
-    :param plan_hash: The hash of the plan that the import was started for: XCom ``plan_hash`` of the task that did. If
-        that was another plan, in an earlier try of the run, then import, backup and publication are not recorded as
-        this plan's. Without it, or if no import was started, they are taken to be.
+    :param import_job_id: The import job, started or not. If it was started for another plan, in an earlier try of the
+        run, then import, backup and publication are not recorded as this plan's.
     :param published: What publishing returned.
     :param linked: What linking to schedules returned.
     :param verified: What verifying returned.
@@ -67,7 +66,6 @@ class InfaRecordPromotionOperator(Stoppable, BaseOperator):
         "approval",
         "backup_uri",
         "import_job_id",
-        "plan_hash",
         "published",
         "linked",
         "verified",
@@ -85,7 +83,6 @@ class InfaRecordPromotionOperator(Stoppable, BaseOperator):
         approval: Mapping[str, Any] | str | None = None,
         backup_uri: str | None = None,
         import_job_id: str | None = None,
-        plan_hash: str | None = None,
         published: Any = None,
         linked: Any = None,
         verified: Any = None,
@@ -100,7 +97,6 @@ class InfaRecordPromotionOperator(Stoppable, BaseOperator):
         self.approval = approval
         self.backup_uri = backup_uri
         self.import_job_id = import_job_id
-        self.plan_hash = plan_hash
         self.published = published
         self.linked = linked
         # What a DAG gives comes from a step that belongs to the promotion.
@@ -114,10 +110,13 @@ class InfaRecordPromotionOperator(Stoppable, BaseOperator):
             if not (given := arguments.mapping(self.plan, "plan")):
                 raise AirflowSkipException("Nothing was planned, so there is nothing to record.")
             plan = check_plan(given)
+            job_id, uri = arguments.text(self.import_job_id), arguments.text(self.backup_uri)
+            job = self._told(lambda: hook.get_import(job_id or "", expand=True)) if job_id else None
             # Tasks that a rejection skips still have what they returned in an earlier try, for another plan.
-            is_of_plan = arguments.text(self.plan_hash) in (None, plan["hash"])
-            job_id = arguments.text(self.import_job_id) if is_of_plan else None
-            job = self._told(lambda: hook.get_import(job_id, expand=True)) if job_id else None
+            is_of_plan = job is None or is_for(plan["hash"], job)
+            if not is_of_plan:
+                job_id = uri = job = None
+            undone = restore_of(hook, uri, job_id)
             log_text = self._told(lambda: hook.get_import_log(job.id)) if job and job.state.is_end else None
             place = self._place(context, plan)
             returned = {name: arguments.structure(getattr(self, name), name) for name in ("published", "linked")}
@@ -128,14 +127,15 @@ class InfaRecordPromotionOperator(Stoppable, BaseOperator):
             record = record_of(
                 plan,
                 approval=arguments.mapping(self.approval, "approval") or None,
-                backup_uri=arguments.text(self.backup_uri) if is_of_plan else None,
+                backup_uri=uri,
                 import_job_id=job_id,
                 job=job,
                 published=returned["published"] if is_of_plan else None,
                 linked=returned["linked"] if is_of_plan else None,
                 is_complete=not lacking,
                 verified=verified,
-                restored=arguments.mapping(self.restored, "restored") or None,
+                restored=arguments.mapping(self.restored, "restored") or undone.get("report"),
+                undone=undone,
                 dag_id=context["dag"].dag_id,
                 run_id=context["run_id"],
                 log_uris={
@@ -143,9 +143,9 @@ class InfaRecordPromotionOperator(Stoppable, BaseOperator):
                     "idmc": write_text(log_text, join(place, f"import-{job_id}.log")) if place and log_text else None,
                 },
             )
-            uri = _write(record, place) if place else None
-        short = short_form(record, uri)
-        self.log.info("Promotion into org %s: %s. %s", short["target_org"], short["state"], uri or "")
+            written = _write(record, place) if place else None
+        short = short_form(record, written)
+        self.log.info("Promotion into org %s: %s. %s", short["target_org"], short["state"], written or "")
         if record["state"] == PROMOTED and _alias_is_stored():
             for changed in asset_uris(plan):
                 context["outlet_events"][AssetAlias(ALIAS)].add(Asset(changed), extra=short)

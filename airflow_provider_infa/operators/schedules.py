@@ -10,8 +10,9 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.errors import IdmcInputError
+from airflow_provider_infa.idmc.models import plain_path
 from airflow_provider_infa.idmc.planned import check_plan
-from airflow_provider_infa.restored import refuse_if_restored
+from airflow_provider_infa.restored import check_import
 from airflow_provider_infa.waiting import Stoppable, failing_for_good
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class InfaLinkScheduleOperator(Stoppable, BaseOperator):
     :param plan: Instead of ``schedules``, the plan of an import: ``plan.output``. Links what that announced.
     :param backup_uri: The backup that was made before the import: if it has been restored since, the task fails and
         changes nothing.
-    :param import_job_id: That import's job; needed with ``backup_uri`` only.
+    :param import_job_id: That import's job; needed with ``backup_uri``. Started for another plan, it fails the task.
     :param infa_conn_id: Airflow connection of the org.
     :return: A row for each task: ``path``, ``schedule`` and ``linked``, which is False if it was so before.
     """
@@ -56,9 +57,10 @@ class InfaLinkScheduleOperator(Stoppable, BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
-            refuse_if_restored(hook, self.backup_uri, self.import_job_id)
-            names = arguments.names(self.schedules, "schedules")
-            if plan := arguments.mapping(self.plan, "plan"):
+            plan = arguments.mapping(self.plan, "plan")
+            names = {plain_path(path): name for path, name in arguments.names(self.schedules, "schedules").items()}
+            check_import(hook, plan, self.backup_uri, self.import_job_id)
+            if plan:
                 if names:
                     raise IdmcInputError("schedules and plan exclude each other.")
                 names = check_plan(plan)["schedules"]

@@ -11,7 +11,7 @@ from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
 from airflow_provider_infa.idmc.planned import check_plan
 from airflow_provider_infa.idmc.verify import verify_import
-from airflow_provider_infa.restored import refuse_if_restored
+from airflow_provider_infa.restored import check_import
 from airflow_provider_infa.waiting import Stoppable, failing_for_good
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class InfaVerifyImportOperator(Stoppable, BaseOperator):
     Changes nothing. Every difference is named, and any fails the task.
 
     :param plan: The plan: ``plan.output``.
-    :param import_job_id: The import job that carried it out.
+    :param import_job_id: The import job that carried it out; if it was started for another plan, the task fails.
     :param backup_uri: Its backup: if that has been restored since, there is nothing to verify, and the task fails.
     :param infa_conn_id: Airflow connection of the target org.
     :return: ``import_job_id``, ``plan_hash``, and ``objects`` with a row for each: ``path``, ``type``, ``action``,
@@ -53,7 +53,7 @@ class InfaVerifyImportOperator(Stoppable, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with failing_for_good(), InfaHook(self.infa_conn_id) as hook:
             plan = check_plan(arguments.mapping(self.plan, "plan"))
-            refuse_if_restored(hook, self.backup_uri, self.import_job_id)
+            check_import(hook, plan, self.backup_uri, self.import_job_id)
             job = hook.get_import(arguments.text(self.import_job_id) or "", expand=True)
             rows = verify_import(hook.get_conn(), plan, job)
             self.log.info("Org %s holds all %d objects as planned.", hook.org_name, len(rows))

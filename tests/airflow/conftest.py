@@ -209,6 +209,26 @@ def sim(connect: Callable[..., None]) -> Iterator[Simulator]:
 
 
 @pytest.fixture
+def between(connect: Callable[..., None]) -> Iterator[Callable[..., Promotion]]:
+    """Start two orgs that hold nothing but some assets, for a promotion from dev to test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(dev: list[dict[str, Any]], test: list[dict[str, Any]]) -> Promotion:
+            assets = {"dev": [{"tags": ["release-1"], **asset} for asset in dev], "test": test}
+            orgs = {
+                o: {"name": f"ACME_{o.upper()}", "users": ["deployer", "anna"], "assets": assets[o]} for o in assets
+            }
+            simulator = stack.enter_context(Simulator({"orgs": orgs}, job_seconds=0.0))
+            for conn_id, connection in simulator.connections.items():
+                connect(conn_id, {**connection, "extra": {"retry_timeout": 1, "read_timeout": 10}})
+            promotion = Promotion(simulator)
+            stack.callback(promotion.stop)
+            return promotion
+
+        yield start
+
+
+@pytest.fixture
 def run() -> Runner:
     """Run tasks in one context, one after the other."""
     return Runner()
@@ -296,15 +316,16 @@ class Promotion:
         with InfaHook("infa_test") as hook:
             return plan_import(hook.get_conn(), read_package(path), Wishes(**{**NAMES, **wishes})).to_json()
 
-    def start(self, job_id: str, specification: dict[str, Any] | None = None) -> str:
+    def start(self, job_id: str, specification: dict[str, Any] | None = None, name: str | None = None) -> str:
         from airflow_provider_infa.hooks.infa import InfaHook
 
         with InfaHook("infa_test") as hook:
-            return hook.start_import(job_id, import_specification=specification).id
+            return hook.start_import(job_id, name, import_specification=specification).id
 
-    def carry_out(self, path: Path, plan: dict[str, Any] | None = None) -> str:
-        """Upload a package and import it as planned; returns the job's id."""
-        return self.start(self.upload(path), (plan or self.plan(path))["import_specification"])
+    def carry_out(self, path: Path, plan: dict[str, Any] | None = None, *, name: str | None = None) -> str:
+        """Upload a package and import it as planned; returns the id of the job, which by its name is for the plan."""
+        plan = plan or self.plan(path)
+        return self.start(self.upload(path), plan["import_specification"], name or f"x-plan-{plan['hash'][:12]}")
 
     def asset(self, path: str, type: str, org: str = "test") -> dict[str, Any]:
         return next(a for a in self.sim.assets(org) if (a["path"], a["type"]) == (path, type))

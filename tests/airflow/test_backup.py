@@ -144,7 +144,7 @@ def test_a_backup_holds_what_will_be_overwritten_and_nothing_else(
     package = read_package(tmp_path / uri.removeprefix(f"file://{tmp_path}/") / "package.zip")
     assert {(o.path, o.type) for o in package.objects if o.type not in ("Project", "Folder")} == {MAPPING, TASK}
     (job,) = exports(promotion)
-    assert job["name"].endswith("-backup")
+    assert job["name"].endswith(f"-backup-plan-{plan['hash'][:12]}")
     told = description(uri)
     assert (told["version"], told["org"], told["plan_hash"]) == (1, plan["target_org"], plan["hash"])
     assert told["package"] == {"sha256": package.sha256, "size": package.size}
@@ -597,7 +597,7 @@ def test_what_was_never_started_is_not_rolled_back(promotion, run, package, plan
     with pytest.raises(AirflowSkipException, match=f"{job_id} was never started"):
         run(restore(backup, import_job_id=job_id, plan=plan, rollback=True))
     # By hand it is a slip.
-    with pytest.raises(AirflowFailException, match=f"{job_id} was never started") as error:
+    with pytest.raises(AirflowFailException, match=f"does not know that import job {job_id} was ever started") as error:
         run(restore(backup, import_job_id=job_id, timeout=1))
     assert isinstance(error.value.__cause__, IdmcInputError)
     assert [job["state"] for job in imports(promotion)] == ["NOT_STARTED"]

@@ -159,10 +159,19 @@ def test_what_cannot_be_sent_is_refused_by_name(sim, run, arguments):
     assert filters(sim) == []
 
 
-def test_rendered_none_is_no_filter(sim, run):
-    none = dict.fromkeys(
-        ("location", "tag", "updated_after", "updated_before", "updated_by", "query", "limit", "batch_size"), "None"
-    )
+@pytest.mark.parametrize("nothing", ["", "None", " "])
+@pytest.mark.parametrize("name", ["location", "tag", "updated_by", "query"])
+def test_a_filter_that_renders_to_nothing_lists_nothing(sim, run, name, nothing):
+    # Without it, the whole org might be the release.
+    given = {"types": "MTT", "tag": "release-1", name: nothing}
+    with pytest.raises(AirflowFailException, match=f"^{name} came to nothing") as error:
+        run(listing(**given))
+    assert isinstance(error.value.__cause__, IdmcInputError)
+    assert filters(sim) == []
+
+
+def test_a_rendered_none_is_no_bound(sim, run):
+    none = dict.fromkeys(("updated_after", "updated_before", "limit", "batch_size"), "None")
     rows = run(listing(**none, output_uri="None"))
     assert len(rows) > 10
     assert filters(sim) == [""]

@@ -244,23 +244,6 @@ def test_an_object_that_failed_is_no_mere_warning(promotion, run, request, stric
         run(step("verify", fail_on_warning=strict))
 
 
-@pytest.mark.parametrize("index", [-1, 3])
-def test_the_record_asks_which_plan_the_import_was_started_for(index):
-    dag = mapped() if index >= 0 else made(**ALL)
-    (start,) = [task.task_id for task in dag.tasks if task.task_id.endswith("start_import")]
-    (record,) = [task for task in dag.tasks if task.task_id.endswith("record")]
-    asked = []
-
-    def xcom_pull(task_ids, key, map_indexes):
-        asked.append((task_ids, key, map_indexes))
-        return "a" * 64
-
-    ti = SimpleNamespace(xcom_pull=xcom_pull, map_index=index)
-    assert "plan_hash" in record.template_fields
-    assert record.render_template(record.plan_hash, {"ti": ti}) == "a" * 64
-    assert asked == [(start, "plan_hash", index)]
-
-
 def test_pools():
     default = made(**ALL)
     alone = {task.task_id: task.pool for task in default.tasks if task.pool != "default_pool"}

@@ -13,7 +13,6 @@ from airflow_provider_infa.idmc.errors import (
     IdmcApprovalError,
     IdmcInputError,
     IdmcJobFailedError,
-    IdmcOutcomeUnknownError,
     IdmcPackageError,
     IdmcPlanOutdatedError,
     IdmcWrongOrgError,
@@ -61,19 +60,25 @@ def test_a_plan_is_carried_out_byte_for_byte(promotion, run, plan, job_id):
     assert job["specification"]["importSpecification"] == plan["import_specification"]
 
 
-def test_it_tells_which_plan_it_was_started_for(promotion, run, plan, job_id):
-    run(start(import_job_id=job_id, import_specification=plan["import_specification"]))
-    assert run.xcom == {}
-    # Attaching counts as well.
-    run(start(import_job_id=job_id, plan=plan))
-    assert run.xcom == {"plan_hash": plan["hash"]}
+@pytest.mark.parametrize(("given", "named"), [({}, "promote-manual"), ({"name": "night"}, "night")])
+def test_a_job_tells_which_plan_it_was_started_for(promotion, run, plan, job_id, given, named):
+    run(start(import_job_id=job_id, plan=plan, **given))
+    name = promotion.job(job_id)["name"]
+    assert name.startswith(named)
+    assert name.endswith(f"-plan-{plan['hash'][:12]}")
 
 
-def test_it_tells_the_plan_also_if_nobody_knows_whether_it_was_started(promotion, run, plan, job_id):
-    promotion.sim.add_fault("test", {"kind": "drop_before", "method": "POST", "path": "/import/(?!package)"})
-    with pytest.raises(IdmcOutcomeUnknownError):
-        run(start(import_job_id=job_id, plan=plan))
-    assert run.xcom == {"plan_hash": plan["hash"]}
+def test_nothing_is_attached_to_that_was_started_for_another_plan(promotion, run, package, plan, job_id):
+    run(start(import_job_id=job_id, plan=plan, wait_for_completion=True))
+    # The plan task alone was cleared: what was missing is there by now.
+    other = promotion.plan(package)
+    assert other["hash"] != plan["hash"]
+    told = f"{job_id}.* was started for another plan than {other['hash'][:12]}"
+    with pytest.raises(AirflowFailException, match=told):
+        run(start(import_job_id=job_id, plan=other, wait_for_completion=True))
+    # One that nobody started for a plan is taken for this one's.
+    job_id = promotion.carry_out(package, other, name="by-hand")
+    assert run(start(import_job_id=job_id, plan=plan)) == job_id
 
 
 @pytest.mark.parametrize("nothing", ["", "None", "{}", {}])

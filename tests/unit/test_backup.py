@@ -92,6 +92,7 @@ def test_describe(wire: Mocker, session: Session) -> None:
         "user": PLAN["user"],
         "package": {"sha256": "b" * 64, "size": 4711},
         "created": [{"path": "Sales/new", "type": "MTT"}, {"path": "ff", "type": "Connection"}],
+        "schedules": PLAN["schedules"],
     }
     # Exactly what will be overwritten.
     assert list(objects) == SAVED
@@ -249,9 +250,13 @@ def said_of(
     """What is said of one object that somebody changed at a time."""
     target = Target(wire, ("Sales/x", type))
     target.states = {"Sales/x": {"updatedBy": user, "updateTime": time}}
-    backup = {"user": PROMOTER, "objects": [{"path": "Sales/x", "type": type}, {"path": "Sales/gone", "type": type}]}
+    backup = {
+        "user": PROMOTER,
+        "objects": [{"path": path, "type": type, "schedule": None} for path in ("Sales/x", "Sales/gone")],
+        "schedules": dict.fromkeys(linked, "nightly"),
+    }
     job = Job("import-1", "promote", JobState.FAILED, "FAILED", start_time=start, end_time=end)
-    return changed_since(session, backup, job, restored_at, USER, linked)
+    return changed_since(session, backup, job, restored_at, USER)
 
 
 @pytest.mark.parametrize("type", ["MTT", "DTEMPLATE", "TASKFLOW"])

@@ -21,7 +21,7 @@ from airflow_provider_infa.idmc.errors import (
     IdmcNotFoundError,
     IdmcRequestError,
 )
-from airflow_provider_infa.idmc.lookup import lookup
+from airflow_provider_infa.idmc.lookup import lookup, written
 from airflow_provider_infa.idmc.objects import build_query, list_objects, quoted, references
 from airflow_provider_infa.idmc.session import Session
 
@@ -411,14 +411,14 @@ def test_lookup_keeps_order_and_duplicates(wire: Mocker, session: Session) -> No
     ]
 
 
-def test_lookup_takes_rows_and_paths_of_the_package(wire: Mocker, session: Session) -> None:
+def test_lookup_takes_rows_and_paths_as_people_write_them(wire: Mocker, session: Session) -> None:
     org = Org(wire, ASSETS)
     rows = [
         {"id": "id-1", "path": "Sales/mt_1", "type": "MTT", "updated_by": "anna"},
         {"path": "/Explore/Sales/mt_2", "type": "MTT"},
         {"path": "/Sales/mt_1", "type": "MTT"},
     ]
-    assert [a and a.id for a in lookup(session, rows)] == ["id-1", "id-2", "id-1"]
+    assert [a and a.id for a in lookup(session, map(written, rows))] == ["id-1", "id-2", "id-1"]
     # Only what the schema knows goes out: IDMC refuses unknown fields.
     assert org.bodies[0] == [
         {"id": "id-1"},

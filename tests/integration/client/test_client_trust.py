@@ -519,7 +519,9 @@ def test_a_later_promotion_is_not_undone_in_silence(simulator: Simulator, connec
     tasks = {row["path"] for row in rows if row["type"] == "MTT"}
 
     def told(linked: set[str]) -> list[str]:
-        return [text.partition(" ")[0] for text in changed_since(target, backup, job, None, "deployer", linked)]
+        objects = [{**row, "schedule": None} for row in backup["objects"]]
+        saved = {**backup, "objects": objects, "schedules": dict.fromkeys(linked, "nightly")}
+        return [text.partition(" ")[0] for text in changed_since(target, saved, job, None, "deployer")]
 
     assert told(set()) == [row["type"] for row in rows if not is_publishable(row["type"])]
     assert told(tasks) == [row["type"] for row in rows if row["type"] != "MTT" and not is_publishable(row["type"])]
