@@ -56,8 +56,34 @@ def plan_import(session: Session, package: Package, wishes: Wishes, *, source: S
     check_orgs(package, login, source.login() if source else None)
     org = login.org_name
     found = lookup(session, [c.reference for c in chosen], ignore_missing=True)
-    landing = Counter(map(_landing, chosen, found))
+    planned = _plan_objects(package, chosen, found, wishes, default, org)
+    planned = _with_states(session, planned, login, block_on_drift=wishes.block_on_drift)
+    arriving = [p.source for p in planned if p.is_arriving and not is_container(p.source)]
+    missing, remarks = missing_dependencies(session, source, package, arriving, wishes)
+    schedules = _schedules(session, planned, wishes)
+    warnings = (*unused(package, wishes), *remarks, *_homeless(session, planned, org), *_unplanned(wishes, schedules))
 
+    specification: dict[str, Any] = {"defaultConflictResolution": default}
+    if wishes.include_objects:
+        specification["includeObjects"] = included(package, wishes.include_objects)
+    if entries := [{"sourceObjectId": p.source.id, **p.specification} for p in planned if p.specification]:
+        specification["objectSpecification"] = entries
+    return Plan(
+        package=package,
+        org_id=login.org_id,
+        org_name=org,
+        user=login.user,
+        objects=(*planned, *(_plan_missing(o, place, users, org) for o, place, users in missing)),
+        import_specification=specification,
+        schedules=schedules,
+        warnings=warnings,
+    )
+
+
+def _plan_objects(
+    package: Package, chosen: Sequence[Chosen], found: Sequence[Asset | None], wishes: Wishes, default: str, org: str
+) -> list[PlannedObject]:
+    landing = Counter(map(_landing, chosen, found))
     planned = []
     made: set[str] = set()
     for c, asset in zip(chosen, found, strict=True):
@@ -76,28 +102,7 @@ def plan_import(session: Session, package: Package, wishes: Wishes, *, source: S
             planned.append(PlannedObject(o, asset, place, BLOCKED, reason, argument=fix))
         else:
             planned.append(_plan_asset(c, asset, default, org))
-    planned = _with_states(session, planned, login, block_on_drift=wishes.block_on_drift)
-    arriving = [p.source for p in planned if p.is_arriving and not is_container(p.source)]
-    missing, remarks = missing_dependencies(session, source, package, arriving, wishes)
-
-    remarks = [*remarks, *_homeless(session, planned, org)]
-    schedules = _schedules(session, planned, wishes)
-
-    specification: dict[str, Any] = {"defaultConflictResolution": default}
-    if wishes.include_objects:
-        specification["includeObjects"] = included(package, wishes.include_objects)
-    if entries := [{"sourceObjectId": p.source.id, **p.specification} for p in planned if p.specification]:
-        specification["objectSpecification"] = entries
-    return Plan(
-        package=package,
-        org_id=login.org_id,
-        org_name=org,
-        user=login.user,
-        objects=(*planned, *(_plan_missing(o, place, users, org) for o, place, users in missing)),
-        import_specification=specification,
-        schedules=schedules,
-        warnings=(*unused(package, wishes), *remarks, *_unplanned(wishes, schedules)),
-    )
+    return planned
 
 
 def _schedules(session: Session, planned: Sequence[PlannedObject], wishes: Wishes) -> dict[str, str]:
