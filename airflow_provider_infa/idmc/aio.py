@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_provider_infa.idmc.ceiling import AsyncCeiling
 from airflow_provider_infa.idmc.errors import (
     IdmcAnswerError,
-    IdmcAuthenticationError,
     IdmcError,
+    IdmcSessionError,
     IdmcSettingsError,
 )
 from airflow_provider_infa.idmc.policy import Failure, growing_delay, silence
@@ -100,7 +100,7 @@ class AsyncReader:
         """What comes after a failure; see :meth:`airflow_provider_infa.idmc.session.Tries.failed`."""
         try:
             return await self._in_thread(tries.failed, trouble)
-        except IdmcAuthenticationError as error:
+        except IdmcSessionError as error:
             # Others may get through with the next login; but there must not be one for each wait that does not.
             if asyncio.get_running_loop().time() >= self._login_due:
                 self._put_off_login(error)
@@ -171,8 +171,11 @@ class AsyncReader:
         context = await self._in_thread(_prepare, self._session.transport.verify)
         import aiohttp
 
+        # The total bounds what the others do not: a name being looked up, a proxy's answer, drips.
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+            total=settings.connect_timeout + settings.read_timeout,
+            sock_connect=settings.connect_timeout,
+            sock_read=settings.read_timeout,
         )
         return aiohttp.ClientSession(
             # As much as workers read: session ids of up to 16,000 characters may come back in a header.

@@ -59,6 +59,16 @@ class IdmcAuthenticationError(IdmcError):
     """Login was refused. It is not tried again, because IDMC locks an account after ten wrong tries."""
 
 
+class IdmcSessionError(IdmcAuthenticationError):
+    """
+    A login was taken, but its session is not accepted (HTTP 401).
+
+    Either IDMC does not know it yet, or this user may not make that call.
+    """
+
+    transient = True
+
+
 class IdmcPermissionError(IdmcError):
     """HTTP 403: the user of the connection may not do this in that org."""
 
@@ -111,7 +121,7 @@ class IdmcPackageError(IdmcError):
 
 
 class IdmcStorageError(IdmcError):
-    """A file can't be written where it was asked for: correct the URI, or the permissions there."""
+    """A file can't be read or written where it was asked for: correct the URI, or the permissions there."""
 
     transient = True
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_infa.idmc.answers import member, optional
+from airflow_provider_infa.idmc.answers import optional
 from airflow_provider_infa.idmc.errors import IdmcAnswerError, IdmcError, IdmcSettingsError
 from airflow_provider_infa.idmc.settings import Settings, is_trusted_api_base
 from airflow_provider_infa.idmc.transport import Transport, Trouble, check, read_json
@@ -57,33 +57,30 @@ def send_login(transport: Transport, settings: Settings, on_session_id: Callable
     :param settings: Where and as whom.
     :param on_session_id: Called with the session id before anything else is done with it.
     :raises Trouble: If there is no good answer.
-    :raises IdmcAnswerError: If the answer is no login's.
+    :raises IdmcAnswerError: If the answer is no login's, or names no API host.
     :raises IdmcSettingsError: If it names an API host that must not get the session.
     """
     body = json.dumps({"username": settings.username, "password": settings.password}).encode()
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     try:
-        login = _read(transport.send("POST", settings.login_url + LOGIN_PATH, read_json, data=body, headers=headers))
+        answer = transport.send("POST", settings.login_url + LOGIN_PATH, read_json, data=body, headers=headers)
     except Trouble as trouble:
         if "sessionid" in trouble.text.lower() or not (trouble.is_page or trouble.error(str)):
             trouble.text = ""  # there may be one in it, that nobody knows yet
         raise
-    if login is None:
+    session_id = _session_id(answer)
+    if session_id is None:
         # Nothing of the answer is shown, because a session id may be anywhere in it.
         raise IdmcAnswerError(
-            f"{settings.login_url} answered the login with something unexpected: it has to name userInfo.sessionId and "
-            "products[].baseApiUrl. Is this the address of an IDMC login host?"
+            f"{settings.login_url} answered the login with something unexpected: it has to name userInfo.sessionId. "
+            "Is this the address of an IDMC login host?"
         )
-    on_session_id(login.session_id)
-    if not is_trusted_api_base(login.api_base, settings.login_url):
-        send_logout(transport, settings, login.session_id)
-        shown = login.api_base.replace(login.session_id, "***").replace(settings.password, "***")
-        raise IdmcSettingsError(
-            f"{settings.login_url} named {shown!r} as its API host. The session is not sent there: it must be https in "
-            "the domain of the login host."
-        )
-    login.user = login.user or settings.username
-    return login
+    on_session_id(session_id)
+    try:
+        return _read(answer, session_id, settings)
+    except IdmcError:
+        send_logout(transport, settings, session_id)
+        raise
 
 
 def send_logout(transport: Transport, settings: Settings, session_id: str) -> bool:
@@ -108,25 +105,39 @@ def send_logout(transport: Transport, settings: Settings, session_id: str) -> bo
     return False
 
 
-def _read(answer: Any) -> Login | None:
+def _session_id(answer: Any) -> str | None:
+    """The session id of a login's answer, if a header could hold it."""
+    user = answer.get("userInfo") if isinstance(answer, dict) else None
+    session_id = user.get("sessionId") if isinstance(user, dict) else None
+    return session_id if isinstance(session_id, str) and re.fullmatch(r"[!-~]+", session_id) else None
+
+
+def _read(answer: dict[str, Any], session_id: str, settings: Settings) -> Login:
+    """The rest of a login's answer."""
     what = "the login's answer"
-    try:
-        user = member(answer, "userInfo", dict, what)
-        products = member(answer, "products", list, what)
-        bases = [p["baseApiUrl"] for p in products if isinstance(p, dict) and isinstance(p.get("baseApiUrl"), str)]
-        org_id = optional(user, "orgId", str, what) or ""
-        session_id = member(user, "sessionId", str, what)
-        if not re.fullmatch(r"[!-~]+", session_id):
-            return None  # no header could hold it
-        return Login(
-            session_id=session_id,
-            api_base=bases[0].rstrip("/"),
-            user=optional(user, "name", str, what) or "",
-            org_id=org_id,
-            org_name=optional(user, "orgName", str, what) or org_id,
+    products = optional(answer, "products", list, what) or []
+    bases = [p["baseApiUrl"] for p in products if isinstance(p, dict) and isinstance(p.get("baseApiUrl"), str)]
+    if not bases:
+        raise IdmcAnswerError(
+            f"{settings.login_url} accepted the login of {settings.username!r}, but named no API host in "
+            "products[].baseApiUrl: has the user a product?"
         )
-    except (IdmcAnswerError, AttributeError, IndexError):
-        return None
+    api_base = bases[0].rstrip("/")
+    if not is_trusted_api_base(api_base, settings.login_url):
+        shown = api_base.replace(session_id, "***").replace(settings.password, "***")
+        raise IdmcSettingsError(
+            f"{settings.login_url} named {shown!r} as its API host. The session is not sent there: it must be https in "
+            "the domain of the login host."
+        )
+    user = answer["userInfo"]
+    org_id = optional(user, "orgId", str, what) or ""
+    return Login(
+        session_id=session_id,
+        api_base=api_base,
+        user=optional(user, "name", str, what) or settings.username,
+        org_id=org_id,
+        org_name=optional(user, "orgName", str, what) or org_id,
+    )
 
 
 def _ignore(response: requests.Response) -> None:

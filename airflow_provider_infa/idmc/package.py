@@ -8,6 +8,7 @@ published with jbrazda/icai-fault-alert-service (2021); the differences between 
 from __future__ import annotations
 
 import hashlib
+import io
 import lzma
 import re
 import struct
@@ -32,7 +33,10 @@ CHECKSUMS = "exportPackage.chksum"
 CONTENT = ("Explore/", "SYS/")
 
 MAX_ENTRIES = 100_000
-MAX_MANIFEST = 256 << 20
+#: Bytes of the manifest, which takes up to thirty times as much memory. That of 20,000 objects has 13 MiB.
+MAX_MANIFEST = 32 << 20
+#: Bytes of the ZIP's directory, and of the checksums. For 20,000 objects each has 3 MiB.
+MAX_DIRECTORY = 16 << 20
 #: Unpacked bytes of the whole package. Real assets are kilobytes; 1,000 of them are the recommended most.
 MAX_UNPACKED = 16 << 30
 #: Deflate can't do better than about 1,032 to 1, and JSON, XML and inner ZIPs stay far below this.
@@ -105,7 +109,7 @@ def read_package(path: Path, *, relax_checksum: bool = False) -> Package:
     """
     with ThreadPoolExecutor(1, thread_name_prefix="infa-hash") as beside:
         whole = beside.submit(_sha256, path)
-        with path.open("rb") as file:
+        with _Wary(path.open("rb", buffering=0)) as file:
             name, org_id, org_name, objects = _read(path, file, relax_checksum)
         sha256, size = whole.result()
     if not objects:
@@ -129,6 +133,15 @@ def _sha256(path: Path) -> tuple[str, int]:
 
 class _Refused(Exception):
     """What is wrong with the package, without its name."""
+
+
+class _Wary(io.BufferedReader):
+    """A package whose directory is not too large: zipfile reads it in one piece, and all else in smaller ones."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
+            raise _Refused(f"its directory is larger than {MAX_DIRECTORY} bytes")
+        return super().read(size)
 
 
 def _read(
@@ -193,7 +206,7 @@ def _safe_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipI
 def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """A file of a package, of which no more is unpacked than the ZIP announces."""
     with archive.open(info) as file:
-        return file.read(info.file_size)
+        return b"".join(iter(lambda: file.read(CHUNK), b""))
 
 
 def _manifest(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> dict[str, Any]:
@@ -231,8 +244,8 @@ def _checksums(archive: zipfile.ZipFile, names: dict[str, zipfile.ZipInfo]) -> d
 
     if CHECKSUMS not in names:
         raise _Refused(f"it has no {CHECKSUMS}; IDMC takes no package without, not even with a relaxed checksum")
-    if names[CHECKSUMS].file_size > MAX_MANIFEST:
-        raise _Refused(f"its {CHECKSUMS} is larger than {MAX_MANIFEST} bytes")
+    if names[CHECKSUMS].file_size > MAX_DIRECTORY:
+        raise _Refused(f"its {CHECKSUMS} is larger than {MAX_DIRECTORY} bytes")
     raw = _content(archive, names[CHECKSUMS])
     if re.search(rb"\\(\r|\n|\Z)", raw):
         # java.util.Properties writes none, and reading many of them takes for ever.

@@ -117,9 +117,9 @@ class Session:
         self.close()
 
     @property
-    def is_refused(self) -> bool:
-        """Whether the login was refused or led to the wrong org, so that every further call fails without asking."""
-        return self._refused is not None
+    def refusal(self) -> errors.IdmcError | None:
+        """Why the login was refused, or that it led to the wrong org: every further call fails so without asking."""
+        return self._refused
 
     def login(self) -> Login:
         """
@@ -414,7 +414,7 @@ class Tries:
         login = session._login  # another thread may renew it meanwhile
         where = f"{self._what} in org {login.org_name}" if login is not None else self._what
         error = error_of(trouble, where, self._kind, decision.step, self._count, session._redact)
-        if isinstance(error, errors.IdmcAuthenticationError) and self._used is not None:
+        if isinstance(error, errors.IdmcSessionError) and self._used is not None:
             self._used.given_up = True
         raise error from None  # what the server wrote has been cleaned for the error, not in the trouble
 

@@ -22,7 +22,8 @@ class Settings:
     :param password: Password; never part of ``repr``.
     :param verify: True checks the server's certificate, False does not, a path names the CA bundle to check with.
     :param connect_timeout: Seconds to wait for a connection.
-    :param read_timeout: Seconds without a byte from the server after which an answer is given up.
+    :param read_timeout: Seconds without a byte from the server after which an answer is given up. All of an answer, if
+        it is no package, may take as long as both timeouts together.
     :param retry_timeout: Seconds for which a call that fails is tried again.
     :param cai_url: Scheme and host of Application Integration, if it can't be told from the API host.
     :param expected_org: Name or id of the org that the login must lead to; any if None.
@@ -58,6 +59,10 @@ def login_url(
             raise IdmcSettingsError("Neither Region nor Host is set, so there is no login host.")
         return f"https://{login_host(region)}"
     host = host.strip()
+    no_host = "Host must be a host name or an address like https://dm-us.informaticacloud.com."
+    if "@" in host:
+        # Nothing of it is shown: before the "@" stands a password perhaps, wherever it is that parsers see it end.
+        raise IdmcSettingsError(no_host)
     if is_ipv6(host):
         host = f"[{host}]"  # Airflow takes the brackets off when it reads a URI
     try:
@@ -65,8 +70,8 @@ def login_url(
         name, port = parts.hostname, parts.port or port
     except ValueError as error:
         raise IdmcSettingsError(f"Host {host!r} is no address: {error}.") from None
-    if not name or parts.username or parts.password or not is_host(name):
-        raise IdmcSettingsError("Host must be a host name or an address like https://dm-us.informaticacloud.com.")
+    if not name or not is_host(name):
+        raise IdmcSettingsError(no_host)
     if port is not None and not 0 < port < 65536:
         raise IdmcSettingsError(f"Port {port} is out of range.")
     scheme = (parts.scheme or schema or ("http" if is_loopback(name) else "https")).lower()

@@ -8,10 +8,13 @@ every few seconds and must not pay for an HTTP library.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
+import math
 import os
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -179,7 +182,7 @@ class Transport:
     def _session(self) -> requests.Session:
         with self._lock:
             if self._http is None:
-                self._http = _new_session(self._connections)
+                self._http = _new_session(self._settings, self._connections)
             return self._http
 
     def _proxies_for(self, url: str) -> dict[str, str]:
@@ -331,6 +334,9 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
     """
 
     def read(response: requests.Response) -> Download:
+        arriving: Arriving | None = getattr(response.raw.connection, "arriving", None)
+        if arriving is not None:
+            arriving.due = math.inf  # a package takes as long as it takes
         chunks = response.iter_content(CHUNK)
         head = _at_least(4, chunks)  # a chunked answer may come byte by byte
         if response.status_code != 200 or head[:2] != b"PK":
@@ -392,7 +398,63 @@ def multipart(field: str, filename: str, file: BinaryIO) -> tuple[Any, dict[str,
     return body, {"Content-Type": body.content_type}
 
 
-def _new_session(connections: int) -> requests.Session:
+class Arriving(io.RawIOBase):
+    """
+    An answer as it comes over a connection, in a bounded time. A timeout bounds each read, and drips would never end.
+
+    :param source: Reads from the connection.
+    :param seconds: How long the whole of it may take.
+    """
+
+    def __init__(self, source: io.RawIOBase, seconds: float) -> None:
+        self._source = source
+        #: When it has to be over, on the clock that never jumps.
+        self.due = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self.due:
+            raise TimeoutError("timed out")
+        return self._source.readinto(buffer)
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def _patient(base: Any, settings: Settings) -> Any:
+    """
+    A kind of connection that gives writes as long as reads, and a whole answer a bounded time.
+
+    urllib3 gives writes what is meant for connecting, which a gateway that looks into uploads may well exceed.
+
+    :param base: The kind of urllib3.
+    """
+    from http.client import HTTPResponse
+
+    class Connection(base):  # type: ignore[misc]
+        def connect(self) -> None:
+            super().connect()
+            self.sock.settimeout(settings.read_timeout)
+
+        def request(self, *args: Any, **kwargs: Any) -> Any:
+            if self.sock is not None:  # else it connects when it sends
+                self.timeout = settings.read_timeout
+            return super().request(*args, **kwargs)
+
+        def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> HTTPResponse:
+            """What :mod:`http.client` makes an answer with, when all is sent and the timeout is that of this read."""
+            response = HTTPResponse(sock, *args, **kwargs)
+            self.arriving = Arriving(response.fp.detach(), settings.connect_timeout + self.timeout)
+            response.fp = io.BufferedReader(self.arriving)
+            return response
+
+    return Connection
+
+
+def _new_session(settings: Settings, connections: int) -> requests.Session:
     import http.cookiejar
 
     import requests
@@ -406,6 +468,21 @@ def _new_session(connections: int) -> requests.Session:
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             """Uploads go in pieces of our size: those of urllib3, 16 KiB, cost more than the rest of an upload."""
             super().init_poolmanager(*args, blocksize=CHUNK, **kwargs)
+            self._make_patient(self.poolmanager)
+
+        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+            is_new = proxy not in self.proxy_manager
+            manager = super().proxy_manager_for(proxy, **kwargs)
+            if is_new:
+                self._make_patient(manager)
+            return manager
+
+        @staticmethod
+        def _make_patient(manager: Any) -> None:
+            manager.pool_classes_by_scheme = {
+                scheme: type(pool.__name__, (pool,), {"ConnectionCls": _patient(pool.ConnectionCls, settings)})
+                for scheme, pool in manager.pool_classes_by_scheme.items()
+            }
 
     session = Http()
     adapter = Adapter(pool_connections=4, pool_maxsize=connections, max_retries=0)

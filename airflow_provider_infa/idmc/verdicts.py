@@ -48,6 +48,8 @@ def _class_of(trouble: Trouble, kind: Kind, step: Step, body: ErrorBody | None) 
     # password is not tried again, as that might lock the account.
     said_so = body is not None and body.code in LOGIN_REFUSALS
     login_refused = kind is Kind.LOGIN and (said_so or (status in (400, 403) and not trouble.is_page))
+    if trouble.failure is Failure.UNAUTHORIZED and kind is not Kind.LOGIN:
+        return errors.IdmcSessionError
     if trouble.failure is Failure.UNAUTHORIZED or login_refused:
         return errors.IdmcAuthenticationError
     if trouble.failure is Failure.REFUSED:

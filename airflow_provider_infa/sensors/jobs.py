@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
+    AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
@@ -14,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_infa import arguments
 from airflow_provider_infa.hooks.infa import InfaHook
-from airflow_provider_infa.idmc.errors import IdmcTimeoutError
+from airflow_provider_infa.idmc.errors import IdmcError, IdmcTimeoutError
 from airflow_provider_infa.idmc.models import JobKind
 from airflow_provider_infa.waiting import Stoppable, conclude, deadline_after, defer, failing_for_good, job_of_event
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 class InfaJobSensor(Stoppable, BaseSensorOperator):
     """
     Wait for a job to end; fails if the job failed, also with ``soft_fail``, which covers only the timeout.
+
+    ``silent_fail`` covers what may pass. ``never_fail`` skips the task whatever a look raises, deferred or not.
 
     :param fail_on_warning: Whether a job that ended with a warning failed.
     :param deferrable: Wait in the triggerer; by default as ``[operators] default_deferrable`` says.
@@ -56,7 +60,7 @@ class InfaJobSensor(Stoppable, BaseSensorOperator):
         with InfaHook(self.infa_conn_id) as self._hook:
             if not self.deferrable:
                 return super().execute(context)
-            with failing_for_good(soft_fail=self.soft_fail):
+            with self._judging():
                 if isinstance(result := self.poke(context), PokeReturnValue):
                     return result.xcom_value
                 deadline = deadline_after(float(self.timeout), self.execution_timeout)
@@ -72,7 +76,7 @@ class InfaJobSensor(Stoppable, BaseSensorOperator):
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once; the job's summary if it has ended."""
         hook = self._hook or InfaHook(self.infa_conn_id)
-        with failing_for_good(soft_fail=self.soft_fail):
+        with self._judging():
             # Read before anything is sent: a slip in an argument must not show only when the job has ended.
             arguments.seconds(self.poke_interval, "poke_interval")
             arguments.flag(self.fail_on_warning, "fail_on_warning")
@@ -88,13 +92,29 @@ class InfaJobSensor(Stoppable, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the deferral."""
-        with failing_for_good(soft_fail=self.soft_fail), InfaHook(self.infa_conn_id) as hook:
+        with self._judging(), InfaHook(self.infa_conn_id) as hook:
             try:
                 job_id = job_of_event(event, self.kind)
             except IdmcTimeoutError as error:
                 # The exception that Airflow knows as a sensor's timeout: never retried, skipped with soft_fail.
                 raise AirflowSensorTimeout(str(error)) from error
             return self._conclude(context, hook, job_id)
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
+        """Let errors leave a look as what Airflow is to make of them."""
+        try:
+            with failing_for_good(soft_fail=self.soft_fail):
+                yield
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            if isinstance(error, IdmcError) and not error.transient:
+                # Else Airflow pokes on: until a wrong password has locked the account, or a failed import is a skip.
+                self.silent_fail = False
+            if self.never_fail and self.deferrable:  # Airflow applies it to pokes alone
+                raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+            raise
 
     @property
     def _job_id(self) -> str:

@@ -17,7 +17,7 @@ from airflow_provider_infa.hooks.connection import settings_of
 from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import NOT_CANCELLED
 from airflow_provider_infa.idmc.models import JobKind
-from airflow_provider_infa.idmc.policy import growing_delay, next_poll, silence, spread
+from airflow_provider_infa.idmc.policy import LONGEST_DELAY, growing_delay, next_poll, silence, spread
 from airflow_provider_infa.idmc.settings import Settings
 from airflow_provider_infa.triggers.poller import Poller
 
@@ -118,23 +118,48 @@ class InfaJobTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         poll_interval = seconds(self.poll_interval, "poll_interval")
-        settings = await self._first_settings()
-        while True:
+        told = await self._first_settings()
+        while settings := await self._due_settings(told):
             poller = Poller.join(settings)
             try:
                 result = await self._poll(poller, settings, poll_interval)
             except IdmcError:
-                result = settings
                 # The connection may have been changed since: the password, or even the org.
-                with suppress(Exception):
-                    result = await current_settings(self.infa_conn_id, 0.0)
-                if result == settings:
+                if (result := await self._latest(settings)) == settings:
                     raise
             finally:
                 poller.leave()
             if not isinstance(result, Settings):
                 return result
-            settings = result
+            told = result
+        return self._event("timeout", self._trouble)
+
+    async def _due_settings(self, settings: Settings) -> Settings | None:
+        """
+        What the connection says, once no refused login with that is remembered; none if it still is at the deadline.
+
+        A refusal from before this wait is not its own: the task has just logged in, the account was unlocked perhaps.
+        """
+        while refused := Poller.refused(settings):
+            before, settings = settings, await self._latest(settings)
+            if settings != before:
+                continue
+            self._trouble = str(refused.refusal)
+            said = "%s The next login is due in some minutes. Still waiting for %s job %s."
+            self.log.warning(said, self._trouble, self.kind, self.job_id)
+            left = self.deadline - time.time()
+            if left <= 0:
+                return None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(spread(LONGEST_DELAY), left)):
+                    await refused.closed.wait()
+        return settings
+
+    async def _latest(self, settings: Settings) -> Settings:
+        """What the connection says now, if that can be found out. :param settings: What it has said so far."""
+        with suppress(Exception):
+            return await current_settings(self.infa_conn_id, 0.0)
+        return settings
 
     async def _first_settings(self) -> Settings:
         """What the connection says, asked for again for a while, as what Airflow has it from may be away."""

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from airflow_provider_infa.idmc.aio import AsyncReader
+from airflow_provider_infa.idmc.errors import IdmcError
 from airflow_provider_infa.idmc.jobs import read_job, state_call
 from airflow_provider_infa.idmc.models import Job, JobKind
 from airflow_provider_infa.idmc.session import Session
@@ -37,6 +38,23 @@ class Poller:
         self._session = Session(replace(settings, retry_timeout=0.0))
         self._reader = AsyncReader(self._session, IN_FLIGHT)
         self._waits = 0
+        #: Set when it is closed, and so a refused login forgotten.
+        self.closed = asyncio.Event()
+
+    @staticmethod
+    def refused(settings: Settings) -> Poller | None:
+        """
+        The poller for these settings in the running event loop, if its login was refused.
+
+        A wait that begins does not join it, but waits until it is closed; all that do so share the next login.
+        """
+        poller = _pollers.get((asyncio.get_running_loop(), settings))
+        return poller if poller and poller.refusal else None
+
+    @property
+    def refusal(self) -> IdmcError | None:
+        """Why its login was refused, if it was."""
+        return self._session.refusal
 
     @classmethod
     def join(cls, settings: Settings) -> Poller:
@@ -53,14 +71,13 @@ class Poller:
         Does not wait for that: it is called while a trigger is being cancelled, when nothing may be awaited.
         """
         self._waits -= 1
-        if self._waits == 0 and self._session.is_refused:
+        if self._waits == 0 and self.refusal:
             asyncio.get_running_loop().call_later(REMEMBER, self._close)
         elif self._waits == 0:
             self._close()
 
     def _close(self) -> None:
-        if self._waits > 0:
-            return  # another wait has come meanwhile, and closes when it leaves
+        self.closed.set()
         for key in [key for key, poller in _pollers.items() if poller is self]:
             del _pollers[key]
             self._reader.close()

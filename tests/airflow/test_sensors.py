@@ -172,6 +172,71 @@ def test_a_wrong_password(sim, connect, wait, mode, soft_fail):
     assert sim.sessions("test")["failed_logins"] == 1
 
 
+# --- silent_fail and never_fail ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_silence_does_not_cover_a_failed_job(promotion, ready_import, wait, mode, soft_fail):
+    """With soft_fail it would be a skip at the timeout."""
+    promotion.sim.add_fault("test", {"kind": "fail_job", "message": "disk full"})
+    with pytest.raises(IdmcJobFailedError, match="disk full"):
+        wait(sensor(ready_import(), mode, timeout=1, soft_fail=soft_fail, silent_fail=True))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_silence_does_not_try_a_wrong_password_again(sim, connect, wait, mode, soft_fail):
+    """Each poke of a rescheduled sensor is a login: ten of them lock the account."""
+    connect("infa_test", {**sim.connections["infa_test"], "password": "forgotten-by-the-tests"})
+    with pytest.raises(IdmcError if soft_fail else AirflowFailException):
+        wait(sensor("abc", mode, timeout=1, soft_fail=soft_fail, silent_fail=True))
+    assert sim.sessions("test")["failed_logins"] == 1
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_silence_covers_what_may_pass(promotion, ready_import, wait, mode, soft_fail, change_connection):
+    job_id = ready_import()
+    change_connection(retry_timeout=0)
+    fault = {"kind": "maintenance", "method": "GET", "path": "/import/"}
+    promotion.sim.add_fault("test", {**fault, "times": 2})
+    assert wait(sensor(job_id, mode, soft_fail=soft_fail, silent_fail=True))["state"] == "SUCCESSFUL"
+    promotion.sim.add_fault("test", fault)
+    with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout):
+        wait(sensor(job_id, mode, timeout=0.3, soft_fail=soft_fail, silent_fail=True))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("what", ["a failed job", "no such job", "an outage"])
+def test_what_never_fails_is_skipped(promotion, ready_import, wait, change_connection, mode, what):
+    """Airflow's documentation: "if poke method raises an exception, sensor will be skipped"."""
+    job_id = "0123456789abcdefABCDEF"
+    if what == "a failed job":
+        promotion.sim.add_fault("test", {"kind": "fail_job"})
+        job_id = ready_import()
+    elif what == "an outage":
+        change_connection(retry_timeout=0)
+        promotion.sim.add_fault("test", {"kind": "maintenance", "method": "GET", "path": "/import/"})
+    with pytest.raises(AirflowSkipException):
+        wait(sensor(job_id, mode, never_fail=True))
+
+
+@pytest.mark.parametrize("struck", ["fail_job", "deny", "never_end"])
+def test_what_never_fails_is_skipped_after_a_deferral_too(promotion, ready_import, run, struck):
+    if struck == "fail_job":
+        promotion.end_jobs_after_two_looks()
+        promotion.sim.add_fault("test", {"kind": "fail_objects", "paths": ["Sales/m_orders"]})
+    else:
+        promotion.sim.add_fault("test", {"kind": "never_end"})
+    job_id = ready_import()
+    if struck == "deny":
+        promotion.sim.add_fault("test", {"kind": "deny", "method": "GET", "path": "/import/", "every": 2})
+    with pytest.raises(AirflowSkipException):
+        run(sensor(job_id, "deferrable", timeout=30 if struck == "fail_job" else 1, never_fail=True))
+    assert len(run.deferrals) == 1
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("missing", ["", None, "None"])
 def test_an_id_that_is_none(sim, wait, mode, missing):

@@ -47,7 +47,12 @@ async def nothing_left(monkeypatch):
     """No test leaves a poller, once refused logins are forgotten."""
     monkeypatch.setattr(poller, "REMEMBER", 0.5)
     yield
-    for _ in range(100):
+    await forgotten()
+
+
+async def forgotten() -> None:
+    """Wait until no refused login is remembered any more."""
+    for _ in range(300):
         if not poller._pollers:
             break
         await asyncio.sleep(0.01)
@@ -184,32 +189,87 @@ async def test_an_id_that_is_none(sim):
     assert (await event_of(InfaJobTrigger("infa_test", "promotion", "x", 1, time.time())))["status"] == "error"
 
 
-async def test_a_wrong_password_is_tried_once(sim, connect):
+async def test_a_wrong_password_is_tried_once(sim, connect, monkeypatch):
+    monkeypatch.setattr(poller, "REMEMBER", 2.0)
     connect("infa_test", {**sim.connections["infa_test"], "password": "forgotten-by-the-tests"})
     events = await asyncio.gather(*(event_of(trigger(f"job{n}")) for n in range(5)))
-    # Nor is it by waits that begin when the others have left.
-    events += [await event_of(trigger(f"job{n}")) for n in range(5)]
     assert {event["status"] for event in events} == {"refused"}
-    assert "forgotten" not in json.dumps(events)
+    # It is not tried by waits that begin when the others have left either; nor does it end these for good.
+    later = [await event_of(trigger(f"job{n}", seconds=0.2)) for n in range(5)]
+    assert {event["status"] for event in later} == {"timeout"}
+    assert {event["message"] for event in later} == {events[0]["message"]}
+    assert "forgotten" not in json.dumps(events + later)
+    assert sim.sessions("test")["failed_logins"] == 1
+
+
+async def test_all_who_find_a_refused_login_share_the_next_one(sim, connect, monkeypatch):
+    monkeypatch.setattr(poller, "REMEMBER", 1.0)
+    connect("infa_test", {**sim.connections["infa_test"], "password": "forgotten-by-the-tests"})
+    assert (await event_of(trigger("job")))["status"] == "refused"
+    waits = []
+    for number in range(100):
+        waits.append(asyncio.ensure_future(event_of(trigger(f"job{number}"))))
+        await asyncio.sleep(0.005)
+    assert not any(wait.done() for wait in waits)
+    assert sim.sessions("test")["failed_logins"] == 1
+    # It is refused again, and this time to them.
+    assert {event["status"] for event in await asyncio.gather(*waits)} == {"refused"}
+    assert sim.sessions("test")["failed_logins"] == 2
+
+
+async def test_a_refusal_whose_cause_is_gone_does_not_end_a_wait_that_begins(promotion, ready_import):
+    """The task has just logged in: the account was unlocked, or the password is again what the connection says."""
+    sim, job_id = promotion.sim, ready_import()
+    word = sim.connections["infa_test"]["password"]
+    change_password(sim, "another-of-the-tests")
+    assert (await event_of(trigger(job_id)))["status"] == "refused"
+    change_password(sim, word)
+    before = sim.sessions("test")
+    events = await asyncio.gather(*(event_of(trigger(job_id)) for _ in range(20)))
+    assert {(event["status"], event["state"]) for event in events} == {("ended", "SUCCESSFUL")}
+    after = sim.sessions("test")
+    assert (after["logins"] - before["logins"], after["failed_logins"] - before["failed_logins"]) == (1, 0)
+
+
+async def test_a_connection_that_is_corrected_while_a_refused_login_is_remembered(
+    promotion, ready_import, connect, monkeypatch
+):
+    monkeypatch.setattr(poller, "REMEMBER", 2.5)
+    monkeypatch.setattr(jobs, "LONGEST_DELAY", 0.1)
+    good, job_id = promotion.sim.connections["infa_test"], ready_import()
+    connect("infa_test", {**good, "password": "forgotten-by-the-tests"})
+    assert (await event_of(trigger(job_id)))["status"] == "refused"
+    waiting = asyncio.ensure_future(event_of(trigger(job_id)))
+    await asyncio.sleep(0.5)
+    connect("infa_test", good)
+    began = time.monotonic()
+    assert (await waiting)["status"] == "ended"
+    assert time.monotonic() - began < 1.5
+    assert promotion.sim.sessions("test")["failed_logins"] == 1
+
+
+async def test_a_wait_for_a_refused_login_to_be_forgotten_can_be_cancelled(sim, connect):
+    connect("infa_test", {**sim.connections["infa_test"], "password": "forgotten-by-the-tests"})
+    await event_of(trigger("job"))
+    await cancelled(trigger("job"), after=0.2)
+    await forgotten()
     assert sim.sessions("test")["failed_logins"] == 1
 
 
 async def test_a_wrong_password_is_tried_again_when_it_was_forgotten(sim, connect):
     connect("infa_test", {**sim.connections["infa_test"], "password": "forgotten-by-the-tests"})
     await event_of(trigger("job"))
-    for _ in range(100):
-        if not poller._pollers:
-            break
-        await asyncio.sleep(0.05)
+    await forgotten()
     assert (await event_of(trigger("job")))["status"] == "refused"
     assert sim.sessions("test")["failed_logins"] == 2
 
 
-async def test_a_login_to_the_wrong_org_is_tried_once(sim, change_connection):
+async def test_a_login_to_the_wrong_org_is_tried_once(sim, change_connection, monkeypatch):
+    monkeypatch.setattr(poller, "REMEMBER", 2.0)
     change_connection(expected_org="ACME_PROD")
     events = await asyncio.gather(*(event_of(trigger(f"job{n}")) for n in range(5)))
-    events += [await event_of(trigger(f"job{n}")) for n in range(5)]
-    assert {event["status"] for event in events} == {"refused"}
+    events += [await event_of(trigger(f"job{n}", seconds=0.2)) for n in range(5)]
+    assert [event["status"] for event in events] == ["refused"] * 5 + ["timeout"] * 5
     assert all("ACME_PROD" in event["message"] for event in events)
     sessions = await settled(sim, open=0)
     assert (sessions["logins"], sessions["open"], sessions["failed_logins"]) == (1, 0, 0)
@@ -261,6 +321,32 @@ async def test_a_session_that_expires_again_and_again(promotion, ready_import):
     promotion.sim.add_fault("test", {"kind": "expire_session", "method": "GET", "path": "/import/", "every": 2})
     assert (await event_of(trigger(job_id)))["status"] == "ended"
     assert promotion.sim.faults("test")[0]["struck"] > 1
+
+
+async def test_sessions_that_are_not_accepted_are_waited_out(promotion, endless):
+    """As while IDMC does not know new sessions yet: the login is not refused, so no wait ends by it."""
+    sim = promotion.sim
+    waits = [asyncio.ensure_future(event_of(trigger(endless))) for _ in range(20)]
+    await underway(sim, 20)
+    before = sim.sessions("test")
+    sim.add_fault("test", {"kind": "expire_session", "method": "GET", "path": "/import/"})
+    await asyncio.sleep(1.5)
+    assert not any(wait.done() for wait in waits)
+    # Each wait for itself would log in hundreds of times; the delays between these double from 20 ms on.
+    assert 4 <= sim.sessions("test")["logins"] - before["logins"] <= 30
+    sim.clear_faults()
+    end(sim, endless)
+    assert {(event["status"], event["state"]) for event in await asyncio.gather(*waits)} == {("ended", "SUCCESSFUL")}
+    after = await settled(sim, open=0)
+    assert (after["open"], after["failed_logins"]) == (0, 0)
+
+
+async def test_a_session_that_is_not_accepted_up_to_the_deadline(promotion, ready_import):
+    job_id = ready_import()
+    promotion.sim.add_fault("test", {"kind": "expire_session", "method": "GET", "path": "/import/"})
+    event = await event_of(trigger(job_id, seconds=0.5))
+    assert (event["status"], event["state"]) == ("timeout", None)
+    assert "HTTP 401" in event["message"]
 
 
 async def test_an_outage_of_the_login(promotion, ready_import):

@@ -15,6 +15,8 @@ from airflow_provider_infa.idmc.errors import IdmcError
         (errors.IdmcUnavailableError("", status=404), True),
         (errors.IdmcThrottledError("", status=429, code="X"), True),
         (errors.IdmcOutcomeUnknownError(""), True),
+        # The login was not refused.
+        (errors.IdmcSessionError("", status=401, code="X"), True),
         # Maybe of something in IDMC's stead; a worker fails at once.
         (errors.IdmcAnswerError(""), True),
         (errors.IdmcAnswerError("", status=302), True),

@@ -313,6 +313,65 @@ def test_too_many_entries(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(path, server_package(), "more than 5")
 
 
+@pytest.mark.parametrize("zip64", [False, True])
+def test_a_directory_that_is_too_large_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch, zip64: bool) -> None:
+    """Whatever number of entries its end announces: zipfile makes an object of each before it can be counted."""
+    made = 0
+
+    class Info(zipfile.ZipInfo):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            nonlocal made
+            made += 1
+            super().__init__(*args, **kwargs)
+
+    _, central = raw_entry(b"x", b"")
+    count = package_module.MAX_DIRECTORY // len(central) + 1
+    size = count * len(central)
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1, 1, size, 0, 0)
+    if zip64:
+        record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, 0)
+        end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+        end = record + struct.pack("<4sIQI", b"PK\6\7", 0, size, 1) + end
+    monkeypatch.setattr(zipfile, "ZipInfo", Info)
+    refused(path, central * count + end, f"refused: its directory is larger than {package_module.MAX_DIRECTORY}")
+    assert made == 0
+
+
+@pytest.mark.parametrize("name", [MANIFEST, CHECKSUMS])
+def test_lists_too_large(path: Path, name: str) -> None:
+    """Both are read whole, and take many times their size."""
+    most = package_module.MAX_MANIFEST if name == MANIFEST else package_module.MAX_DIRECTORY
+    files = {**contents(), CHECKSUMS: b"", name: random.Random(1).randbytes(1 << 20) * (most >> 20) + b"x"}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for each, data in files.items():
+            archive.writestr(zipfile.ZipInfo(each), data)
+    refused(path, buffer.getvalue(), f"refused: its {name} is larger than {most}")
+
+
+def test_the_bounds_leave_room_for_20_000_objects() -> None:
+    """Twenty times of what is recommended, each with a path of a hundred characters and three references."""
+    asset = Packed("Sales Department/Loading and Staging/Nightly/" + "m" * 55, "MTT", refs=(guid("x"),) * 3)
+    text = json.dumps(manifest([asset], full=False), indent=2)
+    line = checksums({asset.file: b""}, comments=False, system_keys=False)
+    _, central = raw_entry(asset.file.encode(), b"")
+    assert 20_000 * len(text) < package_module.MAX_MANIFEST / 2
+    assert 20_000 * max(len(line), len(central)) < package_module.MAX_DIRECTORY / 3
+
+
+def test_a_stored_manifest_is_read_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes for the directory does not go for it."""
+    monkeypatch.setattr(package_module, "MAX_DIRECTORY", 1 << 20)
+    monkeypatch.setattr(package_module, "CHUNK", 1 << 16)
+    text = json.dumps({**manifest(SALES), "more": "x" * (2 << 20)}).encode()
+    files = {**contents(), MANIFEST: text}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in {**files, CHECKSUMS: checksums(files)}.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    assert len(read(path, buffer.getvalue()).objects) == len(SALES)
+
+
 def test_manifest_too_large(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package_module, "MAX_MANIFEST", 100)
     refused(path, server_package(), "larger than 100")

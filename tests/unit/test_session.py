@@ -237,6 +237,30 @@ def test_login_answer_that_can_not_be_read(wire: Mocker, session: Session, answe
     assert logins(wire) == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"products": []}, "accepted the login of 'deployer', but named no API host.*has the user a product"),
+        ({"products": None}, "has the user a product"),
+        ({"products": [{"name": "Integration Cloud"}]}, "has the user a product"),
+        ({"products": {}}, "'products' of the login's answer should be a list"),
+    ],
+)
+def test_a_login_of_no_use_is_logged_out(wire: Mocker, clock: Clock, changes: dict[str, Any], words: str) -> None:
+    """Else each look of a wait would leave one more session open."""
+    told: list[str] = []
+    wire.post(LOGIN, json={**login_answer(), **changes})
+    session = Session(settings(), on_secret=told.append, sleep=clock.sleep, clock=clock)
+    with pytest.raises(errors.IdmcAnswerError, match=words) as caught:
+        session.login()
+    assert "login host" not in str(caught.value)
+    assert [r.url for r in wire.request_history] == [LOGIN, LOGOUT]
+    assert logged_out(wire) == told == [SESSION_ID]
+    check_clean(str(caught.value), SESSION_ID, PASSWORD)
+    session.close()
+    assert len(wire.request_history) == 2
+
+
 # wrong passwords --------------------------------------------------------------------------------------------------
 
 REFUSALS = {
@@ -267,6 +291,7 @@ def test_a_wrong_password_is_tried_once(
         error = caught.value
         assert error.code == (body.get("error") or body)["code"]
         assert USER in str(error)
+        assert type(error) is errors.IdmcAuthenticationError
         assert not error.transient
     assert logins(wire) == 1
     assert clock.sleeps == []
@@ -410,9 +435,12 @@ def test_a_session_that_expires_again_and_again(wire: Mocker, session: Session) 
 
 def test_a_session_that_is_never_accepted_makes_two_logins(wire: Mocker, session: Session, clock: Clock) -> None:
     wire.get(THINGS, status_code=401, json=error_body("AUTH_01", "Session is invalid."))
-    with pytest.raises(errors.IdmcAuthenticationError, match=r"AUTH_01.*requestId cs9m3vCQqHLhFvEAdCM3sI") as caught:
+    with pytest.raises(errors.IdmcSessionError, match=r"AUTH_01.*requestId cs9m3vCQqHLhFvEAdCM3sI") as caught:
         session.get_json("/things")
     assert (caught.value.status, caught.value.code) == (401, "AUTH_01")
+    # The login was not refused: the task's retries, or a look later on, may get through.
+    assert caught.value.transient
+    assert session.refusal is None
     assert (logins(wire), tries(wire)) == (2, 2)
     assert clock.sleeps == []
 
@@ -421,7 +449,7 @@ def test_sessions_that_were_never_accepted_are_logged_out(wire: Mocker, session:
     wire.post(LOGIN, [{"json": login_answer(f"session-{n}")} for n in range(4)])
     wire.get(THINGS, status_code=401, json=error_body("AUTH_01", "Session is invalid."))
     for _ in range(3):
-        with pytest.raises(errors.IdmcAuthenticationError):
+        with pytest.raises(errors.IdmcSessionError):
             session.get_json("/things")
     assert logged_out(wire) == ["session-0", "session-1", "session-2"]
     session.close()
@@ -452,7 +480,7 @@ def test_what_is_accepted_again_after_two_useless_logins(wire: Mocker, session: 
 
     wire.post(LOGIN, json=login)
     wire.get(THINGS, json=respond)
-    with pytest.raises(errors.IdmcAuthenticationError):
+    with pytest.raises(errors.IdmcSessionError):
         session.get_json("/things")
     trouble = False
     assert session.get_json("/things") == {}
@@ -463,7 +491,7 @@ def test_a_session_that_is_never_accepted_makes_few_logins_in_many_threads(clock
     """A login of another thread counts: otherwise each thread has yet another one to try."""
     with TinyIdmc(Expiring(good_from=10**6, gather=8)) as idmc, new_session(clock, idmc.server.url) as session:
         results = in_threads(8, lambda: session.get_json("/things"))
-        assert all(isinstance(r, errors.IdmcAuthenticationError) for r in results)
+        assert all(isinstance(r, errors.IdmcSessionError) for r in results)
         assert idmc.logins == 2
 
 
@@ -477,7 +505,7 @@ def test_a_call_that_alone_is_not_accepted_ends(wire: Mocker, session: Session) 
         return {}
 
     wire.get(THINGS, json=refuse)
-    with pytest.raises(errors.IdmcAuthenticationError):
+    with pytest.raises(errors.IdmcSessionError):
         session.get_json("/things")
     assert 2 <= logins(wire) <= 10
 
