@@ -108,7 +108,7 @@ async def test_one_that_is_not_accepted_does_not_end_the_others(
 
 
 #: So short that what hangs is over soon; together they are all that one look may take.
-SHORT = {"connect_timeout": 0.5, "read_timeout": 0.5}
+SHORT = {"connect_timeout": 1.5, "read_timeout": 1.5}
 
 
 class Swallowing(Tunnel):
@@ -169,6 +169,6 @@ async def test_an_answer_in_drips_is_given_up(head: bytes, monkeypatch: pytest.M
         with pytest.raises(IdmcUnavailableError, match="lost before the answer was complete"):
             async with asyncio.timeout(20):
                 await reader.get_json("/import/x")
-        assert time.monotonic() - began < 10
+        assert 2.5 < time.monotonic() - began < 15
         await closed(reader)
     org.close()

@@ -123,14 +123,14 @@ def test_an_upload_may_pause_for_as_long_as_an_answer(
     """A gateway scans or passes on what it has; it is not away. What is for connecting is not for that."""
     with contextlib.ExitStack() as opened:
         org = opened.enter_context(contextlib.closing(Org(None if way == "http" else certificate)))
-        org.pause = 1.5
+        org.pause = 3.0
         if way == "proxy":
             monkeypatch.delenv("no_proxy", raising=False)
             monkeypatch.delenv("NO_PROXY", raising=False)
             tunnel = opened.enter_context(contextlib.closing(Tunnel(org.url)))
             monkeypatch.setenv("https_proxy", tunnel.url)
         session = new_session(
-            clock, org.url, verify=str(certificate), connect_timeout=0.5, read_timeout=20.0, retry_timeout=0.0
+            clock, org.url, verify=str(certificate), connect_timeout=2.0, read_timeout=20.0, retry_timeout=0.0
         )
         with session:
             session.login()
@@ -143,7 +143,7 @@ def test_an_upload_may_pause_for_as_long_as_an_answer(
 def test_an_upload_that_nobody_takes_in_is_given_up(clock: Clock, org: Org, large: Path) -> None:
     org.pause = 5.0
     with (
-        new_session(clock, org.url, connect_timeout=0.5, read_timeout=0.5, retry_timeout=0.0) as session,
+        new_session(clock, org.url, connect_timeout=1.5, read_timeout=1.5, retry_timeout=0.0) as session,
         pytest.raises(errors.IdmcUnavailableError, match="timed out"),
     ):
         session.upload("/upload", large, field="package")
@@ -180,24 +180,24 @@ CALLS: dict[str, Callable[[Session], Any]] = {
 @pytest.mark.parametrize("call", CALLS)
 def test_an_answer_in_drips_is_given_up(clock: Clock, org: Org, call: str, where: str) -> None:
     """It would hold a task beyond every deadline, and a login all waits."""
-    with new_session(clock, org.url, connect_timeout=0.3, read_timeout=0.5, retry_timeout=0.0) as session:
+    with new_session(clock, org.url, connect_timeout=0.5, read_timeout=1.5, retry_timeout=0.0) as session:
         if call != "login":
             session.login()
         org.pieces = DRIPS[where]
         began = time.monotonic()
         with pytest.raises(errors.IdmcUnavailableError, match=r"lost before the answer was complete.*timed out"):
             session.login() if call == "login" else CALLS[call](session)
-        assert 0.7 < time.monotonic() - began < 10
+        assert 1.9 < time.monotonic() - began < 15
 
 
 def test_what_a_call_may_take_goes_for_its_drips_too(clock: Clock, org: Org) -> None:
     """The start of an export takes a minute and more."""
-    with new_session(clock, org.url, connect_timeout=0.1, read_timeout=0.1, retry_timeout=0.0) as session:
+    with new_session(clock, org.url, connect_timeout=0.5, read_timeout=1.5, retry_timeout=0.0) as session:
         session.login()
         body = b'{"a": 1}'
         head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
         org.pieces = lambda: (bytes([byte]) for byte in head + body)
-        org.moment = 0.01
+        org.moment = 0.05
         with pytest.raises(errors.IdmcUnavailableError, match="timed out"):
             session.post_json("/x", {})
         assert session.post_json("/x", {}, read_timeout=20.0) == {"a": 1}
@@ -208,14 +208,15 @@ def test_a_package_takes_as_long_as_it_takes(clock: Clock, org: Org, tmp_path: P
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("x", bytes(5_000))
     data = buffer.getvalue()
-    with new_session(clock, org.url, connect_timeout=0.1, read_timeout=0.3, retry_timeout=0.0) as session:
+    with new_session(clock, org.url, connect_timeout=0.5, read_timeout=1.5, retry_timeout=0.0) as session:
         session.login()
+        org.moment = 0.15
         parts = [data[at : at + 256] for at in range(0, len(data), 256)]
         head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(data)
         org.pieces = lambda: iter([head, *parts])
         began = time.monotonic()
         assert session.download("/x", tmp_path / "got.zip").size == len(data)
-        assert time.monotonic() - began > 0.9
+        assert time.monotonic() - began > 2.0
         # But not what comes in its place.
         org.pieces = DRIPS["head"]
         with pytest.raises(errors.IdmcUnavailableError, match="timed out"):
