@@ -335,7 +335,7 @@ def read_zip_into(target: Path) -> Callable[[requests.Response], Download]:
 
     def read(response: requests.Response) -> Download:
         arriving: Arriving | None = getattr(response.raw.connection, "arriving", None)
-        if arriving is not None:
+        if arriving is not None and response.status_code == 200:
             arriving.due = math.inf  # a package takes as long as it takes
         chunks = response.iter_content(CHUNK)
         head = _at_least(4, chunks)  # a chunked answer may come byte by byte

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, Ass
 from airflow_provider_infa import arguments
 from airflow_provider_infa.assets import asset_uris
 from airflow_provider_infa.hooks.infa import InfaHook
-from airflow_provider_infa.idmc.errors import IdmcError
+from airflow_provider_infa.idmc.errors import IdmcError, IdmcSessionError
 from airflow_provider_infa.idmc.planned import check_plan, is_for
 from airflow_provider_infa.idmc.record import PROMOTED, record_of, short_form
 from airflow_provider_infa.restored import restore_of
@@ -156,7 +156,8 @@ class InfaRecordPromotionOperator(Stoppable, BaseOperator):
         try:
             return ask()
         except IdmcError as error:
-            if error.transient:
+            # A session that is not accepted may be all that this user gets for this call.
+            if error.transient and not isinstance(error, IdmcSessionError):
                 raise
             self.log.warning("This is not part of the record: %s", error)
             return None

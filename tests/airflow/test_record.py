@@ -510,14 +510,15 @@ def test_a_place_that_cannot_be_written(run, plan, store, tmp_path):
     assert read(run(record(plan, **rejected))["record_uri"])["state"] == "rejected"
 
 
-def test_a_log_that_cannot_be_had(promotion, run, plan, job_id, verified, store, logged):
+@pytest.mark.parametrize("kind", ["deny", "expire_session"])
+def test_a_log_that_cannot_be_had(promotion, run, plan, job_id, verified, store, logged, kind):
     promotion.sim.add_fault("test", {"kind": "maintenance", "method": "GET", "path": "/log$"})
     with pytest.raises(IdmcUnavailableError):
         run(record(plan, audit_uri=store, import_job_id=job_id, verified=verified))
     assert events(run) == {}
     promotion.sim.clear_faults()
     # A retry has no better chance here, and the record is worth more than the log.
-    promotion.sim.add_fault("test", {"kind": "deny", "method": "GET", "path": "/log$"})
+    promotion.sim.add_fault("test", {"kind": kind, "method": "GET", "path": "/log$"})
     short = run(record(plan, audit_uri=store, import_job_id=job_id, verified=verified))
     assert short["state"] == "promoted"
     assert read(short["record_uri"])["log_uris"]["idmc"] is None

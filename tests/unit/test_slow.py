@@ -218,6 +218,7 @@ def test_a_package_takes_as_long_as_it_takes(clock: Clock, org: Org, tmp_path: P
         assert session.download("/x", tmp_path / "got.zip").size == len(data)
         assert time.monotonic() - began > 2.0
         # But not what comes in its place.
-        org.pieces = DRIPS["head"]
-        with pytest.raises(errors.IdmcUnavailableError, match="timed out"):
-            session.download("/x", tmp_path / "got.zip")
+        for where in ("head", "error"):
+            org.pieces = DRIPS[where]
+            with pytest.raises(errors.IdmcUnavailableError, match="timed out"):
+                session.download("/x", tmp_path / "got.zip")
