@@ -22,9 +22,10 @@ from airflow_provider_infa.idmc.errors import (
     IdmcSessionError,
     IdmcSettingsError,
 )
+from airflow_provider_infa.idmc.http import CHUNK, HEADERS
 from airflow_provider_infa.idmc.policy import Failure, growing_delay, silence
 from airflow_provider_infa.idmc.session import Api, Session, Tries
-from airflow_provider_infa.idmc.transport import CHUNK, HEADERS, MAX_ANSWER, Trouble, parse_json
+from airflow_provider_infa.idmc.transport import MAX_ANSWER, Trouble, parse_json
 
 if TYPE_CHECKING:
     import aiohttp
